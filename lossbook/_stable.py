@@ -1,0 +1,16 @@
+"""The one place of stable primitives: each with the identity that makes it safe at both ends."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def log1pexp(x: Tensor) -> Tensor:
+    """ln(1 + e^x) = -ln(sigmoid(-x)), without overflow: max(x, 0) + log1p(e^-|x|)."""
+    return -F.logsigmoid(-x)
+
+
+def log_sigmoid(x: Tensor) -> Tensor:
+    """ln(sigmoid(x)) = min(x, 0) - log1p(e^-|x|)."""
+    return F.logsigmoid(x)

@@ -1,0 +1,12 @@
+"""Each checkable claim of the article as a function that measures it: one module a chapter.
+
+>>> from lossbook import claims
+>>> claims.LEDGER["C07"].verdict
+'false'
+>>> round(claims.LEDGER["C07"].measure().value, 4)
+-0.3069
+"""
+
+from lossbook.claims._ledger import LEDGER, Claim, ClaimBox, Measurement, claim, measured, show
+
+__all__ = ["LEDGER", "Claim", "ClaimBox", "Measurement", "claim", "measured", "show"]

@@ -1,0 +1,161 @@
+"""What a claim is, and the ledger that holds them all."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import Literal, NamedTuple
+
+Verdict = Literal["holds", "conditional", "false"]
+VERDICTS: dict[str, str] = {"holds": "Holds", "conditional": "Holds under conditions", "false": "False as stated"}
+
+
+class Measurement(NamedTuple):
+    """What a claim's function measured.
+
+    `value` is the headline number and `expected` the number that theory, or an independent computation, gives for it. `holds` is True where they
+    agree within `tolerance` and every other condition that the function checks came out as the verdict says. `details` has the further numbers.
+    """
+
+    value: float
+    expected: float
+    tolerance: float
+    holds: bool
+    details: dict[str, float]
+
+
+def measured(value: float, expected: float, tolerance: float, *, conditions: bool = True, **details: float) -> Measurement:
+    """A `Measurement` whose `holds` is computed: |value - expected| <= tolerance, and `conditions`."""
+    value, expected = float(value), float(expected)
+    agrees = value == expected or math.isclose(value, expected, rel_tol=0.0, abs_tol=tolerance)
+    return Measurement(value, expected, tolerance, bool(agrees and conditions), {name: float(number) for name, number in details.items()})
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One checkable sentence of the article.
+
+    `statement` says in our words what the article says, `corrected` is the sentence that is right (the statement itself where it holds), `quantity`
+    names the number that `measure` returns, `source` is where the claim comes from ("the article", or "extra" for results beyond it).
+    """
+
+    id: str
+    statement: str
+    verdict: Verdict
+    corrected: str
+    chapter: str
+    references: tuple[str, ...]
+    quantity: str
+    function: Callable[[int], Measurement] = field(repr=False)
+
+    def measure(self, seed: int = 0) -> Measurement:
+        """Run the claim's experiment. The same seed gives the same numbers; each seed is measured once a process."""
+        return _measure(self.id, seed)
+
+
+@cache
+def _measure(claim_id: str, seed: int) -> Measurement:
+    return LEDGER[claim_id].function(seed)
+
+
+class Ledger(Mapping[str, Claim]):
+    """The claims by id, in the order of the article, extras last. The claims' modules are imported at the first look-up."""
+
+    def __init__(self) -> None:
+        self._claims: dict[str, Claim] = {}
+        self._loaded = False
+
+    def add(self, claim: Claim) -> None:
+        if claim.id in self._claims and self._claims[claim.id].function.__qualname__ != claim.function.__qualname__:
+            raise ValueError(f"Claim {claim.id} is registered twice.")
+        self._claims[claim.id] = claim
+
+    def _load(self) -> dict[str, Claim]:
+        if not self._loaded:
+            package = import_module("lossbook.claims")
+            for module in iter_modules(package.__path__):
+                if not module.name.startswith("_"):
+                    import_module(f"lossbook.claims.{module.name}")
+            self._claims = dict(sorted(self._claims.items()))
+            self._loaded = True
+        return self._claims
+
+    def __getitem__(self, claim_id: str) -> Claim:
+        claims = self._load()
+        if claim_id not in claims:
+            raise KeyError(f"No claim {claim_id!r}; the ledger has {', '.join(claims)}.")
+        return claims[claim_id]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._load())
+
+    def __len__(self) -> int:
+        return len(self._load())
+
+
+LEDGER = Ledger()
+
+
+def claim(
+    claim_id: str,
+    *,
+    statement: str,
+    verdict: Verdict,
+    corrected: str,
+    chapter: str,
+    references: tuple[str, ...],
+    quantity: str,
+) -> Callable[[Callable[[int], Measurement]], Callable[[int], Measurement]]:
+    """Register the decorated function, seed -> Measurement, as the claim `claim_id` of the ledger."""
+
+    def register(function: Callable[[int], Measurement]) -> Callable[[int], Measurement]:
+        LEDGER.add(Claim(claim_id, statement, verdict, corrected, chapter, references, quantity, function))
+        return function
+
+    return register
+
+
+def number(value: float) -> str:
+    """Four significant digits, plain where that is short: 0.6931, 27.9, 1.3e-15, 709044."""
+    if value == int(value) and abs(value) < 1e7:
+        return str(int(value))
+    return f"{value:.4g}".replace("e-0", "e-").replace("e+0", "e+")
+
+
+@dataclass(frozen=True)
+class ClaimBox:
+    """What `show` returns: the box in HTML, and a line of text where there is no HTML."""
+
+    claim: Claim
+    measurement: Measurement
+
+    def __repr__(self) -> str:
+        claim, found = self.claim, self.measurement
+        return f"{claim.id} ({VERDICTS[claim.verdict].lower()}): {claim.quantity} = {number(found.value)}, expected {number(found.expected)}"
+
+    def _repr_html_(self) -> str:
+        claim, found = self.claim, self.measurement
+        details = "".join(f"<li>{html.escape(name.replace('_', ' '))}: <b>{number(value)}</b></li>" for name, value in found.details.items())
+        corrected = "" if claim.verdict == "holds" else f'<p class="claim-corrected"><b>Better:</b> {html.escape(claim.corrected)}</p>'
+        outcome = "as expected" if found.holds else "NOT as expected"
+        margin = f" ± {number(found.tolerance)}" if found.tolerance else " exactly"
+        return (
+            f'<div class="claim claim-{claim.verdict}" data-claim="{claim.id}" id="claim-{claim.id}">'
+            f'<p class="claim-head"><span class="claim-id">{claim.id}</span> <span class="claim-verdict">{VERDICTS[claim.verdict]}</span></p>'
+            f'<p class="claim-statement"><b>The article says:</b> {html.escape(claim.statement)}</p>{corrected}'
+            f'<p class="claim-measured"><b>We measured:</b> {html.escape(claim.quantity)} = '
+            f'<b class="claim-value" data-holds="{str(found.holds).lower()}">{number(found.value)}</b>'
+            f" (expected {number(found.expected)}{margin}; {outcome}).</p>"
+            f"{'<ul class=claim-details>' + details + '</ul>' if details else ''}</div>"
+        )
+
+
+def show(claim_id: str, seed: int = 0) -> ClaimBox:
+    """Measure a claim and return its box for a chapter: what the article says, what holds, and the number measured now."""
+    found = LEDGER[claim_id]
+    return ClaimBox(found, found.measure(seed))
