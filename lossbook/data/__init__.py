@@ -1,0 +1,157 @@
+"""The small real data sets of the book, read from the package itself: no download, no network.
+
+Labels are integer class ids; binary problems also give `signs`, -1 and +1. Sources and licences: `LICENCES`, and the book's page about the data.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+from functools import cache
+from importlib.resources import files
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+LICENCES = {
+    "adult": "UCI Adult (B. Becker, R. Kohavi, 1996), doi 10.24432/C5XW20; CC BY 4.0. 12,000 rows drawn from the 45,222 complete ones.",
+    "german": "UCI Statlog German Credit (H. Hofmann, 1994), doi 10.24432/C5NC77; CC BY 4.0. 1,000 rows, 10 columns.",
+    "sms_spam": "UCI SMS Spam Collection (T. Almeida, J. Hidalgo, 2011), doi 10.24432/C5CC84; CC BY 4.0. 4,862 messages.",
+    "nuclei": "2018 Data Science Bowl, BBBC038, Broad Bioimage Benchmark Collection; CC0. One 512 x 512 image with 125 nuclei.",
+    "breast_cancer": "UCI Breast Cancer Wisconsin (Diagnostic) (W. Wolberg, O. Mangasarian, N. Street, W. Street, 1995), doi 10.24432/C5DW2B; CC BY 4.0.",
+    "digits": "UCI Optical Recognition of Handwritten Digits (E. Alpaydin, C. Kaynak, 1998), doi 10.24432/C50P49; CC BY 4.0.",
+}
+
+
+class Tabular(NamedTuple):
+    """Standardised features [N, D] float64, signs [N] int64 in {-1, +1}, and the names of the columns."""
+
+    features: Tensor
+    signs: Tensor
+    names: tuple[str, ...]
+
+
+class Grouped(NamedTuple):
+    """As `Tabular`, with the sensitive attributes: each a tensor [N] of group ids, and the groups' names in the order of the ids."""
+
+    features: Tensor
+    signs: Tensor
+    names: tuple[str, ...]
+    groups: dict[str, Tensor]
+    group_names: dict[str, tuple[str, ...]]
+
+
+class Images(NamedTuple):
+    """Images [N, H, W] float64 in [0, 1] and labels [N] int64."""
+
+    images: Tensor
+    labels: Tensor
+
+
+class Texts(NamedTuple):
+    """Texts, and labels [N] int64: 1 is spam."""
+
+    texts: tuple[str, ...]
+    labels: Tensor
+
+
+class Instances(NamedTuple):
+    """One image [H, W] float64 in [0, 1] and the instance of each pixel [H, W] int64, 0 the background."""
+
+    image: Tensor
+    instances: Tensor
+
+
+def standardize(features: Tensor) -> Tensor:
+    """Each column of [N, D] at mean 0 and standard deviation 1 (denominator N); a constant column becomes 0."""
+    centred = features - features.mean(dim=0)
+    spread = centred.square().mean(dim=0).sqrt()
+    return centred / torch.where(spread > 0, spread, torch.ones_like(spread))
+
+
+@cache
+def breast_cancer() -> Tabular:
+    """569 tumours, 30 measurements; sign +1 is malignant (212 of them), so that the positive class is the one worth finding.
+
+    Needs scikit-learn, which ships the table (its own target says 1 for benign).
+    """
+    from sklearn.datasets import load_breast_cancer
+
+    bunch = load_breast_cancer()
+    signs = 1 - 2 * torch.as_tensor(bunch.target, dtype=torch.int64)
+    return Tabular(standardize(torch.as_tensor(bunch.data)), signs, tuple(str(name) for name in bunch.feature_names))
+
+
+@cache
+def digits() -> Images:
+    """1797 scanned digits of 8 x 8 pixels. Needs scikit-learn, which ships them."""
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    return Images(torch.as_tensor(bunch.images) / 16.0, torch.as_tensor(bunch.target, dtype=torch.int64))
+
+
+@cache
+def sms_spam() -> Texts:
+    """4862 text messages, 642 of them spam."""
+    lines = gzip.decompress(files(__package__).joinpath("sms_spam_4862.tsv.gz").read_bytes()).decode("utf-8").splitlines()
+    pairs = [line.split("\t", 1) for line in lines]
+    return Texts(tuple(text for _, text in pairs), torch.tensor([int(label == "spam") for label, _ in pairs]))
+
+
+def _rows(name: str) -> list[dict[str, str]]:
+    text = gzip.decompress(files(__package__).joinpath(name).read_bytes()).decode("utf-8")
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def _one_hot(rows: list[dict[str, str]], numeric: tuple[str, ...], categorical: tuple[str, ...]) -> tuple[Tensor, tuple[str, ...]]:
+    """Numeric columns as they are, a 0/1 column for each value of the categorical ones (values in alphabetical order)."""
+    names, columns = list(numeric), [[float(row[name]) for row in rows] for name in numeric]
+    for name in categorical:
+        for value in sorted({row[name] for row in rows}):
+            names.append(f"{name}={value}")
+            columns.append([float(row[name] == value) for row in rows])
+    return torch.tensor(columns, dtype=torch.float64).T.contiguous(), tuple(names)
+
+
+def _group_ids(rows: list[dict[str, str]], name: str) -> tuple[Tensor, tuple[str, ...]]:
+    values = sorted({row[name] for row in rows})
+    return torch.tensor([values.index(row[name]) for row in rows]), tuple(values)
+
+
+def _grouped(rows: list[dict[str, str]], target: str, numeric: tuple[str, ...], categorical: tuple[str, ...], sensitive: tuple[str, ...]) -> Grouped:
+    features, names = _one_hot(rows, numeric, categorical)
+    signs = torch.tensor([2 * int(row[target]) - 1 for row in rows])
+    ids = {name: _group_ids(rows, name) for name in sensitive}
+    return Grouped(standardize(features), signs, names, {k: v[0] for k, v in ids.items()}, {k: v[1] for k, v in ids.items()})
+
+
+@cache
+def adult() -> Grouped:
+    """12,000 people of the 1994 census; sign +1 earns over 50,000 dollars a year. Groups: sex and race, neither of them among the features."""
+    numeric = ("age", "education_num", "capital_gain", "capital_loss", "hours_per_week")
+    return _grouped(_rows("adult_12000.csv.gz"), "income_gt_50k", numeric, ("workclass", "marital_status", "occupation"), ("sex", "race"))
+
+
+@cache
+def german() -> Grouped:
+    """1,000 loans of a German bank; sign +1 is a GOOD risk. Groups: sex, and age at most 25 or above."""
+    rows = [row | {"age_group": "25 or younger" if int(row["age"]) <= 25 else "older than 25"} for row in _rows("german.csv.gz")]
+    categorical = ("job", "housing", "saving_accounts", "checking_account", "purpose")
+    return _grouped(rows, "risk", ("credit_amount", "duration"), categorical, ("sex", "age_group"))
+
+
+@cache
+def nuclei() -> Instances:
+    """A fluorescence microscopy image of 512 x 512 pixels with 125 labelled nuclei. Needs Pillow (matplotlib brings it)."""
+    import numpy as np
+    from PIL import Image
+
+    def read(name: str) -> Tensor:
+        with files(__package__).joinpath(name).open("rb") as file:
+            return torch.as_tensor(np.asarray(Image.open(file)).astype("int64"))
+
+    image = read("nuclei_2d.png").double()
+    return Instances((image - image.min()) / (image.max() - image.min()), read("nuclei_2d_instances.png"))
