@@ -1,0 +1,98 @@
+"""Execute the chapters in parallel, in a cache that knows what they import.
+
+jupyter-cache compares the code of a page and nothing else: after an edit of `lossbook/` it would serve the old numbers. Here the cache's folder is
+named by a hash of everything that a page's outputs depend on beside its own code, so an edit there begins an empty cache and every page is read
+and executed anew; the folders of earlier hashes are dropped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from jupyter_cache import get_cache
+from jupyter_cache.base import CacheBundleIn
+from jupyter_cache.executors.utils import ExecutionResult, single_nb_execution
+from myst_nb.core.read import create_nb_reader
+from nbformat import NotebookNode
+from sphinx.application import Sphinx
+from sphinx.config import Config
+from sphinx.environment import BuildEnvironment
+from sphinx.util import logging
+
+LOGGER = logging.getLogger(__name__)
+WORKERS = 2
+# Explorers write only their static HTML, and two kernels share two cores without a quarrel.
+KERNEL_ENVIRONMENT = {"LOSSBOOK_STATIC": "1", "MPLBACKEND": "agg", "OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+
+
+def fingerprint(root: Path) -> str:
+    """A hash of the names and bytes of all files in `lossbook/`, of the lock, and of the Python version."""
+    package = (path for path in (root / "lossbook").rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    digest = hashlib.sha256(f"python {sys.version_info.major}.{sys.version_info.minor}".encode())
+    for path in sorted([*package, root / "requirements.txt"]):
+        if path.exists():
+            content = path.read_bytes()
+            digest.update(f"\n{path.relative_to(root).as_posix()} {len(content)}\n".encode())
+            digest.update(content)
+    return digest.hexdigest()[:16]
+
+
+def key_the_cache(app: Sphinx, config: Config) -> None:
+    """Name the cache's folder by the fingerprint and drop the others. The changed setting makes Sphinx read every page again."""
+    root = Path(config.lossbook_cache_root or Path(app.outdir).parent / "executed")
+    current = root / fingerprint(Path(app.srcdir))
+    config.nb_execution_cache_path = str(current)
+    if root.is_dir():
+        for old in root.iterdir():
+            if old.is_dir() and old != current:
+                shutil.rmtree(old)
+    os.environ.update(KERNEL_ENVIRONMENT)
+
+
+def execute(notebook: NotebookNode, path: Path, timeout: int) -> ExecutionResult:
+    """Run a notebook in a kernel of its own, in its own folder."""
+    return single_nb_execution(notebook, cwd=str(path.parent), timeout=timeout, allow_errors=False)
+
+
+def execute_in_parallel(app: Sphinx, env: BuildEnvironment, docnames: list[str]) -> None:
+    """Fill the cache for the pages about to be read, `WORKERS` at a time.
+
+    A page that raises is not cached: myst-nb meets it again when Sphinx reads the page, and reports it as the error it is.
+    """
+    settings = env.mystnb_config  # type: ignore[attr-defined]
+    if settings.execution_mode != "cache":
+        return
+    cache = get_cache(settings.execution_cache_path)
+    waiting: list[tuple[str, Path, NotebookNode]] = []
+    for docname in docnames:
+        path = Path(env.doc2path(docname))
+        text = path.read_text(encoding="utf-8")
+        reader = create_nb_reader(str(path), env.myst_config, settings, text)  # type: ignore[attr-defined]
+        if reader is None:
+            continue  # plain Markdown
+        notebook = reader.read(text)
+        try:
+            cache.match_cache_notebook(notebook)
+        except KeyError:
+            waiting.append((docname, path, notebook))
+    with ThreadPoolExecutor(WORKERS) as pool:
+        results = pool.map(lambda page: execute(page[2], page[1], settings.execution_timeout), waiting)
+        for (docname, path, notebook), result in zip(waiting, results, strict=True):
+            if result.err is not None:
+                LOGGER.info("raised: %s", docname)
+                continue
+            bundle = CacheBundleIn(notebook, str(path), data={"execution_seconds": result.time})
+            cache.cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
+            LOGGER.info("executed in %.1f s: %s", result.time, docname)
+
+
+def setup(app: Sphinx) -> None:
+    """Register the two steps."""
+    app.add_config_value("lossbook_cache_root", "", "", str)
+    app.connect("config-inited", key_the_cache)
+    app.connect("env-before-read-docs", execute_in_parallel)
