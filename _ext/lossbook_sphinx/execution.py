@@ -55,8 +55,8 @@ def key_the_cache(app: Sphinx, config: Config) -> None:
 
 
 def execute(notebook: NotebookNode, path: Path, timeout: int) -> ExecutionResult:
-    """Run a notebook in a kernel of its own, in its own folder."""
-    return single_nb_execution(notebook, cwd=str(path.parent), timeout=timeout, allow_errors=False)
+    """Run a notebook in a kernel of its own, in its own folder. ipykernel's own warnings, about local ports, stay out of the build's."""
+    return single_nb_execution(notebook, cwd=str(path.parent), timeout=timeout, allow_errors=False, extra_arguments=["--log-level=ERROR"])
 
 
 def execute_in_parallel(app: Sphinx, env: BuildEnvironment, docnames: list[str]) -> None:
