@@ -102,18 +102,31 @@ def check_labels(parameter: str, labels: Tensor, num_classes: int, *, ignore_ind
     if labels.numel() == 0 or not values_readable(labels):
         return
     values = labels if ignore_index is None else labels[labels != ignore_index]
-    if values.numel() and (int(values.min()) < 0 or int(values.max()) >= num_classes):
-        wrong_value(parameter, f"lie in [0, {num_classes})", f"values from {int(values.min())} to {int(values.max())}")
+    if values.numel():
+        least, most = (int(value) for value in torch.aminmax(values))
+        if least < 0 or most >= num_classes:
+            wrong_value(parameter, f"lie in [0, {num_classes})", f"values from {least} to {most}")
 
 
 def check_range(parameter: str, value: Tensor, low: float, high: float) -> None:
     """Every element lies in [low, high]; NaN does not. Looked at only where `values_readable`."""
     if value.numel() == 0 or not values_readable(value):
         return
-    if not bool(((value >= low) & (value <= high)).all()):
-        if bool(value.isnan().any()):
-            wrong_value(parameter, f"lie in [{low:g}, {high:g}]", "NaN")
-        wrong_value(parameter, f"lie in [{low:g}, {high:g}]", f"values from {float(value.min()):g} to {float(value.max()):g}")
+    least, most = (float(extreme) for extreme in torch.aminmax(value.detach()))  # one pass; NaN where any element is
+    if not (least >= low and most <= high):
+        found = "NaN" if least != least else f"values from {least:g} to {most:g}"
+        wrong_value(parameter, f"lie in [{low:g}, {high:g}]", found)
+
+
+def check_distribution(parameter: str, value: Tensor, axis: int) -> None:
+    """Along `axis` the elements lie in [0, 1] and sum to 1, to within the rounding of half precision. Looked at only where `values_readable`."""
+    check_range(parameter, value, 0.0, 1.0)
+    if value.numel() == 0 or not values_readable(value):
+        return
+    sums = value.detach().double().sum(axis)
+    worst = float(sums.flatten()[(sums - 1).abs().argmax()])
+    if abs(worst - 1) > 1e-2:
+        wrong_value(parameter, f"sum to 1 along axis {axis}", f"a sum of {worst:g}")
 
 
 def check_signs(parameter: str, signs: Tensor) -> None:
