@@ -16,9 +16,14 @@ except PackageNotFoundError:  # a checkout on the path that was never installed
 
 _MODULES = (
     "claims",
+    "consistency",
+    "crossentropy",
     "data",
+    "decisions",
     "margins",
+    "multiclass",
     "plots",
+    "scoring",
     "zero_one",
 )
 _FUNCTIONS = {"explore": "lossbook.explorer"}

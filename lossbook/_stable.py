@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -14,3 +15,8 @@ def log1pexp(x: Tensor) -> Tensor:
 def log_sigmoid(x: Tensor) -> Tensor:
     """ln(sigmoid(x)) = min(x, 0) - log1p(e^-|x|)."""
     return F.logsigmoid(x)
+
+
+def times_log(probs: Tensor, logs: Tensor) -> Tensor:
+    """p · ln q with 0 · (-∞) = 0, in value and gradient: an outcome that never happens costs nothing, however improbable the model holds it."""
+    return probs * torch.where((probs == 0) & logs.isneginf(), 0.0, logs)

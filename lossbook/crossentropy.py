@@ -1,0 +1,222 @@
+"""Cross-entropy and its relatives: what a model pays, in nats, for the probability it gave to what happened.
+
+The class axis, everywhere in this module, is torch's: axis 0 of one distribution [K], axis 1 of a batch [N, K] or [N, K, ...].
+Chapters: "The probabilist" and "The art of doubt".
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lossbook._checks import check_distribution, check_floating, check_number, check_range, check_same_shape, check_tensor
+from lossbook._classes import check_class_labels, check_class_targets, class_axis, one_hot, per_class
+from lossbook._reduction import Reduction, check_reduction, reduce
+from lossbook._stable import log_sigmoid, times_log
+
+
+def cross_entropy(
+    logits: Tensor,
+    targets: Tensor,
+    *,
+    label_smoothing: float = 0.0,
+    weight: Tensor | None = None,
+    reduction: Reduction = "mean",
+) -> Tensor:
+    r"""Softmax cross-entropy: −Σₖ wₖ t̃ₖ ln qₖ with q = softmax(logits) and t̃ = (1−ε) t + ε/K.
+
+    Args:
+        logits: [K], [N, K] or [N, K, ...], real; −∞ is legal and stands for probability 0.
+        targets: class ids of shape [], [N] or [N, ...] (integer), or probabilities of the shape of `logits` (floating point).
+        label_smoothing: ε in [0, 1), the share of every target that is spread evenly over all K classes, the true one included.
+        weight: [K], one weight a class; None is 1 everywhere.
+        reduction: "mean", "sum" or "none".
+
+    Returns:
+        A scalar, or with "none" the losses of shape [], [N] or [N, ...], in nats.
+
+    Raises:
+        TypeError: logits that are not floating point, targets that are neither class ids nor probabilities.
+        ValueError: another shape, class ids out of range, targets that are no distribution, ε outside [0, 1), an unknown reduction.
+
+    Example:
+        >>> logits = torch.tensor([[2.0, 0.0], [0.0, 2.0]])
+        >>> cross_entropy(logits, torch.tensor([0, 0]), reduction="none")
+        tensor([0.1269, 2.1269])
+
+    Reference:
+        I. J. Good, Rational decisions, 1952, section 4. Smoothing: C. Szegedy et al., Rethinking the Inception architecture, 2016, section 7.
+
+    Conventions:
+        Natural logarithm; log₂ is this over ln 2. The mean divides by the number of losses, also under `weight`; torch divides by the sum of
+        the weights met, so that there a batch's mean depends on which classes it holds. ε/K on every class, as in torch: a target of 0.9 for
+        K = 2 is ε = 0.2. Some papers put ε/(K−1) on the wrong classes only. A term 0 · ln 0 is 0.
+    """
+    axis = class_axis("logits", logits)
+    check_class_targets("targets", targets, logits)
+    check_number("label_smoothing", label_smoothing, low=0, high=1, high_open=True)
+    check_reduction(reduction)
+    if weight is None and label_smoothing == 0 and not targets.dtype.is_floating_point:
+        return reduce(F.cross_entropy(logits, targets.long(), reduction="none"), reduction)
+    probs = targets.to(logits.dtype) if targets.dtype.is_floating_point else one_hot(targets, logits)
+    smoothed = (1 - label_smoothing) * probs + label_smoothing / logits.shape[axis]
+    weighted = smoothed if weight is None else smoothed * per_class("weight", weight, logits)
+    return reduce(-times_log(weighted, logits.log_softmax(axis)).sum(axis), reduction)
+
+
+def binary_cross_entropy(
+    logits: Tensor,
+    targets: Tensor,
+    *,
+    label_smoothing: float = 0.0,
+    weight: Tensor | None = None,
+    reduction: Reduction = "mean",
+) -> Tensor:
+    r"""Binary cross-entropy: −w [t̃ ln σ(s) + (1−t̃) ln σ(−s)] with t̃ = (1−ε) t + ε/2.
+
+    For a target of 0 or 1 and no smoothing it is ln(1 + e^−m) of the margin m = (2t−1) s: the logistic loss.
+
+    Args:
+        logits: any shape, real; ±∞ is legal and stands for probability 0 or 1.
+        targets: of the shape of `logits`, in [0, 1]; integers and booleans are 0 and 1.
+        label_smoothing: ε in [0, 1), as in `cross_entropy` with K = 2.
+        weight: of the shape of `logits`, one weight an element; None is 1 everywhere.
+        reduction: "mean", "sum" or "none".
+
+    Returns:
+        A scalar, or with "none" the losses of the shape of `logits`, in nats.
+
+    Raises:
+        TypeError: logits that are not floating point.
+        ValueError: another shape, targets outside [0, 1] (signs −1, +1 are no targets), ε outside [0, 1), an unknown reduction.
+
+    Example:
+        >>> binary_cross_entropy(torch.tensor([0.0, 30.0]), torch.tensor([1.0, 0.0]), reduction="none")
+        tensor([ 0.6931, 30.0000])
+
+    Reference:
+        D. R. Cox, The regression analysis of binary sequences, 1958, section 2.
+
+    Conventions:
+        Natural logarithm. The mean divides by the number of elements, also under `weight`, as torch's does. For signs call it on
+        `(signs + 1) / 2`, or use `margins.logistic` on the margins.
+    """
+    check_floating("logits", logits)
+    check_tensor("targets", targets)
+    check_same_shape("targets", targets, "logits", logits)
+    check_range("targets", targets, 0.0, 1.0)
+    check_number("label_smoothing", label_smoothing, low=0, high=1, high_open=True)
+    check_reduction(reduction)
+    if weight is not None:
+        check_same_shape("weight", weight, "logits", logits)
+    smoothed = (1 - label_smoothing) * targets.to(logits.dtype) + label_smoothing / 2
+    # Two log-sigmoids and not softplus(s) − t s: the latter is ∞ − ∞ at s = +∞, t = 1.
+    losses = -times_log(smoothed, log_sigmoid(logits)) - times_log(1 - smoothed, log_sigmoid(-logits))
+    return reduce(losses if weight is None else weight.to(logits.dtype) * losses, reduction)
+
+
+def kl_divergence(p: Tensor, q: Tensor, *, reduction: Reduction = "none") -> Tensor:
+    r"""Kullback-Leibler divergence from the truth p to the model q: Σₖ pₖ ln(pₖ / qₖ), which is cross-entropy minus the entropy of p.
+
+    Args:
+        p: probabilities of what happens, [K], [N, K] or [N, K, ...].
+        q: probabilities that the model gives, of the shape of `p`.
+        reduction: "none" (the default: a divergence belongs to one pair of distributions), "mean" or "sum".
+
+    Returns:
+        The divergences in nats, of shape [], [N] or [N, ...]; a scalar with "mean" or "sum". ∞ where the model rules out what happens.
+
+    Raises:
+        TypeError: probabilities that are not floating point.
+        ValueError: another shape, probabilities that are no distribution, an unknown reduction.
+
+    Example:
+        >>> kl_divergence(torch.tensor([0.5, 0.5]), torch.tensor([0.9, 0.1]))
+        tensor(0.5108)
+
+    Reference:
+        S. Kullback and R. A. Leibler, On information and sufficiency, 1951, equation 2.4.
+
+    Conventions:
+        Truth first, model second. `torch.nn.functional.kl_div` takes the model's log-probabilities first and the truth second. 0 · ln 0 is 0.
+    """
+    axis = class_axis("p", p)
+    check_floating("q", q)
+    check_same_shape("q", q, "p", p)
+    check_distribution("p", p, axis)
+    check_distribution("q", q, axis)
+    check_reduction(reduction)
+    happens = p > 0  # the logarithms are taken only there, so that no gradient is 0 · ∞
+    ratios = torch.where(happens, p, 1.0).log() - torch.where(happens, q, 1.0).log()
+    return reduce((p * ratios).sum(axis), reduction)
+
+
+def generalized_cross_entropy(logits: Tensor, labels: Tensor, *, q: float = 0.7, reduction: Reduction = "mean") -> Tensor:
+    r"""Generalised cross-entropy: (1 − p_y^q) / q, from cross-entropy (q → 0) to the mean absolute error 1 − p_y (q = 1).
+
+    Args:
+        logits: [K], [N, K] or [N, K, ...], real.
+        labels: class ids of shape [], [N] or [N, ...].
+        q: exponent in [0, 1]; 0 is the limit −ln p_y. The paper uses 0.7.
+        reduction: "mean", "sum" or "none".
+
+    Returns:
+        A scalar, or with "none" the losses of shape [], [N] or [N, ...]: in [0, 1/q], so bounded for q > 0.
+
+    Raises:
+        TypeError: logits that are not floating point, labels that are not integer.
+        ValueError: another shape, class ids out of range, q outside [0, 1], an unknown reduction.
+
+    Example:
+        >>> generalized_cross_entropy(torch.tensor([0.1, 0.9]).log(), torch.tensor(0), q=1.0)
+        tensor(0.9000)
+
+    Reference:
+        Z. Zhang and M. R. Sabuncu, Generalized cross entropy loss for training deep neural networks with noisy labels, 2018, equation 6.
+
+    Conventions:
+        The Box-Cox form, as in the paper; no truncation. At q = 1 half the L1 distance between one-hot label and probabilities.
+    """
+    check_class_labels("labels", labels, logits)
+    check_number("q", q, low=0, high=1)
+    check_reduction(reduction)
+    log_probs = -F.cross_entropy(logits, labels.long(), reduction="none")
+    # (1 − p^q) / q = −expm1(q ln p) / q keeps its digits where p is near 1 or q near 0.
+    return reduce(-torch.expm1(q * log_probs) / q if q > 0 else -log_probs, reduction)
+
+
+def adjust_logits(logits: Tensor, priors: Tensor, *, tau: float = 1.0) -> Tensor:
+    r"""Logit adjustment: logitsₖ + τ ln πₖ. Train through it and the bare logits serve every class alike, however rare.
+
+    The adjusted logits carry the class frequencies π of the training data, so the bare ones need not: their argmax minimises the balanced
+    error, the mean over the classes of each class's error rate. With τ = −1 it corrects a model that was trained without it.
+
+    Args:
+        logits: [K], [N, K] or [N, K, ...], real.
+        priors: [K], the class frequencies, positive, summing to 1.
+        tau: strength τ; 0 changes nothing, negative values take the priors out again.
+
+    Returns:
+        The adjusted logits, of the shape of `logits`.
+
+    Raises:
+        TypeError: logits or priors that are not floating point.
+        ValueError: priors of another length, that do not sum to 1, or with a zero; τ that is not finite.
+
+    Example:
+        >>> adjust_logits(torch.zeros(2), torch.tensor([0.25, 0.75]), tau=-1.0)
+        tensor([1.3863, 0.2877])
+
+    Reference:
+        A. K. Menon et al., Long-tail learning via logit adjustment, 2021, equations 9 and 10.
+
+    Conventions:
+        Added, as in the paper's training loss; the paper's post-hoc rule subtracts.
+    """
+    class_axis("logits", logits)
+    check_floating("priors", priors)
+    check_distribution("priors", priors, 0)
+    check_range("priors", priors, torch.finfo(priors.dtype).tiny, 1.0)
+    check_number("tau", tau)
+    return logits + tau * per_class("priors", priors, logits).log()

@@ -1,0 +1,164 @@
+"""Losses built from an entropy: Savage's proper scoring rules, the spherical score, and sparsemax as a Fenchel-Young loss.
+
+A concave entropy H(p) says how unsure a distribution is; its tangents are a loss that no forecaster beats by saying anything but p.
+Chapter: "The probabilist".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from lossbook._checks import check_floating, check_range, check_same_shape, check_tensor, wrong_type
+from lossbook._classes import check_class_labels, class_axis
+from lossbook._reduction import Reduction, check_reduction, reduce
+
+
+def savage_loss(entropy: Callable[[Tensor], Tensor], probs: Tensor, targets: Tensor, *, reduction: Reduction = "mean") -> Tensor:
+    r"""The proper loss of an entropy: ℓ(t, q) = H(q) + (t − q) H′(q), the tangent of H at q read off at the outcome t.
+
+    Args:
+        entropy: H, a concave function of q = P(label 1) on [0, 1], element by element and differentiable by torch.
+        probs: q, any shape, in [0, 1].
+        targets: of the shape of `probs`, in [0, 1]; between 0 and 1 it is the mean of the losses at 1 and at 0.
+        reduction: "mean", "sum" or "none".
+
+    Returns:
+        A scalar, or with "none" the losses of the shape of `probs`. Its expected value is smallest at q = P(label 1).
+
+    Raises:
+        TypeError: an entropy that is not callable, probabilities that are not floating point.
+        ValueError: another shape, values outside [0, 1], an unknown reduction.
+
+    Example:
+        >>> brier = savage_loss(lambda q: q * (1 - q), torch.tensor([0.7, 0.7]), torch.tensor([1.0, 0.0]), reduction="none")
+        >>> brier  # (t − q)²
+        tensor([0.0900, 0.4900])
+
+    Reference:
+        L. J. Savage, Elicitation of personal probabilities and expectations, 1971, section 4.
+
+    Conventions:
+        A loss, to be minimised; Savage writes a score with a convex G = −H, to be maximised.
+    """
+    if not callable(entropy):
+        wrong_type("entropy", "be callable", type(entropy).__name__)
+    check_floating("probs", probs)
+    check_tensor("targets", targets)
+    check_same_shape("targets", targets, "probs", probs)
+    check_range("probs", probs, 0.0, 1.0)
+    check_range("targets", targets, 0.0, 1.0)
+    check_reduction(reduction)
+    height, pull_back = torch.func.vjp(entropy, probs)[:2]
+    (slope,) = pull_back(torch.ones_like(probs))
+    return reduce(height + (targets - probs) * slope, reduction)
+
+
+def spherical_loss(logits: Tensor, labels: Tensor, *, reduction: Reduction = "mean") -> Tensor:
+    r"""Spherical loss: 1 − p_y / ‖p‖₂, proper and bounded: 1 − the cosine between the forecast and the outcome.
+
+    Args:
+        logits: [K], [N, K] or [N, K, ...], real.
+        labels: class ids of shape [], [N] or [N, ...].
+        reduction: "mean", "sum" or "none".
+
+    Returns:
+        A scalar, or with "none" the losses of shape [], [N] or [N, ...], in [0, 1].
+
+    Raises:
+        TypeError: logits that are not floating point, labels that are not integer.
+        ValueError: another shape, class ids out of range, an unknown reduction.
+
+    Example:
+        >>> spherical_loss(torch.tensor([0.6, 0.8]).log(), torch.tensor(0))
+        tensor(0.4000)
+
+    Reference:
+        T. Gneiting and A. E. Raftery, Strictly proper scoring rules, prediction, and estimation, 2007, section 3.
+
+    Conventions:
+        One minus the score, so that smaller is better and 0 is perfect.
+    """
+    axis = class_axis("logits", logits)
+    check_class_labels("labels", labels, logits)
+    check_reduction(reduction)
+    chosen = logits.gather(axis, labels.long().unsqueeze(axis)).squeeze(axis)
+    # The softmax's denominator cancels: ln(p_y / ‖p‖) = z_y − ½ ln Σ e^(2z).
+    return reduce(-torch.expm1(chosen - 0.5 * (2 * logits).logsumexp(axis)), reduction)
+
+
+def sparsemax(logits: Tensor) -> Tensor:
+    r"""Sparsemax: the point of the probability simplex nearest to the logits, argmin over p of ‖p − z‖₂. Many of its entries are 0.
+
+    Args:
+        logits: [K], [N, K] or [N, K, ...], real.
+
+    Returns:
+        Probabilities of the shape of `logits`: max(z − τ, 0), with the threshold τ that makes them sum to 1.
+
+    Raises:
+        TypeError: logits that are not floating point.
+        ValueError: no class axis, or no class on it.
+
+    Example:
+        >>> sparsemax(torch.tensor([1.0, 0.5, -1.0]))
+        tensor([0.7500, 0.2500, 0.0000])
+
+    Reference:
+        A. F. T. Martins and R. F. Astudillo, From softmax to sparsemax, 2016, algorithm 1.
+    """
+    axis = class_axis("logits", logits)
+    centred = _centred(logits, axis)
+    ordered = centred.sort(axis, descending=True).values.movedim(axis, -1)
+    ranks = torch.arange(1, logits.shape[axis] + 1, device=logits.device)
+    sums = ordered.cumsum(-1)
+    support = (1 + ranks * ordered > sums).sum(-1, keepdim=True)
+    threshold = (sums.gather(-1, support - 1) - 1) / support
+    return (centred - threshold.movedim(-1, axis)).relu()  # not clamp(min=0), whose slope at 0 is 1
+
+
+def sparsemax_loss(logits: Tensor, labels: Tensor, *, reduction: Reduction = "mean") -> Tensor:
+    r"""Sparsemax loss: Ω*(z) + Ω(e_y) − z_y with Ω = ½‖·‖², the Fenchel-Young loss of the squared norm. Zero once z_y leads by 1.
+
+    Args:
+        logits: [K], [N, K] or [N, K, ...], real.
+        labels: class ids of shape [], [N] or [N, ...].
+        reduction: "mean", "sum" or "none".
+
+    Returns:
+        A scalar, or with "none" the losses of shape [], [N] or [N, ...]. Convex; the gradient is sparsemax(z) − e_y.
+
+    Raises:
+        TypeError: logits that are not floating point, labels that are not integer.
+        ValueError: another shape, class ids out of range, an unknown reduction.
+
+    Example:
+        >>> sparsemax_loss(torch.tensor([[0.0, 0.0], [1.0, 0.0]]), torch.tensor([0, 0]), reduction="none")
+        tensor([0.2500, 0.0000])
+
+    Reference:
+        A. F. T. Martins and R. F. Astudillo, From softmax to sparsemax, 2016, equation 14. M. Blondel, A. F. T. Martins and V. Niculae,
+        Learning with Fenchel-Young losses, 2020, definition 2.
+
+    Conventions:
+        With Ω = Σ p ln p the same recipe gives cross-entropy. The factor ½ is the paper's; for two classes the loss is (1 − gap)² / 4 on [−1, 1].
+    """
+    axis = class_axis("logits", logits)
+    check_class_labels("labels", labels, logits)
+    check_reduction(reduction)
+    probs, centred = sparsemax(logits), _centred(logits, axis)
+    # Ω*(z) = ⟨p, z⟩ − ½‖p‖² at p = sparsemax(z); z_y itself is not clamped.
+    conjugate = (probs * centred - 0.5 * probs.square()).sum(axis)
+    chosen = (logits - _highest(logits, axis)).gather(axis, labels.long().unsqueeze(axis)).squeeze(axis)
+    return reduce(conjugate + 0.5 - chosen, reduction)
+
+
+def _highest(logits: Tensor, axis: int) -> Tensor:
+    return logits.detach().amax(axis, keepdim=True)  # nothing here changes when all logits move together, so the shift needs no gradient
+
+
+def _centred(logits: Tensor, axis: int) -> Tensor:
+    # The threshold lies in [max − 1, max): what is lower than that has probability 0 and may be clamped there, so nothing overflows.
+    return (logits - _highest(logits, axis)).clamp(min=-1)

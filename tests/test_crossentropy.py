@@ -1,0 +1,376 @@
+"""Cross-entropy and its relatives against torch, scipy and the plain formulas."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lossbook.crossentropy import adjust_logits, binary_cross_entropy, cross_entropy, generalized_cross_entropy, kl_divergence
+from tests.tolerances import assert_near
+
+INF = math.inf
+
+
+def draw(generator: torch.Generator, *shape: int, dtype: torch.dtype = torch.float64, device: torch.device | str = "cpu") -> Tensor:
+    return torch.randn(*shape, generator=generator, dtype=torch.float64).to(device, dtype)
+
+
+def draw_labels(generator: torch.Generator, classes: int, *shape: int, device: torch.device | str = "cpu") -> Tensor:
+    return torch.randint(classes, shape, generator=generator).to(device)
+
+
+# --- softmax cross-entropy -----------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(5,), (7, 5), (3, 5, 4), (2, 5, 3, 4)], ids=str)
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.7])
+@pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
+@pytest.mark.parametrize("soft", [False, True], ids=["labels", "probs"])
+def test_losses_agree_with_torch(
+    shape: tuple[int, ...], smoothing: float, weighted: bool, soft: bool, device: torch.device, generator: torch.Generator
+) -> None:
+    axis = min(len(shape) - 1, 1)
+    logits = draw(generator, *shape, device=device)
+    weight = draw(generator, 5, device=device).abs() if weighted else None
+    if soft:
+        targets = draw(generator, *shape, device=device).softmax(axis)
+    else:
+        targets = draw_labels(generator, 5, *shape[:axis], *shape[axis + 1 :], device=device)
+    peer = F.cross_entropy(logits, targets, weight=weight, label_smoothing=smoothing, reduction="none")
+    ours = cross_entropy(logits, targets, weight=weight, label_smoothing=smoothing, reduction="none")
+    assert ours.shape == peer.shape
+    assert_near(ours, peer)
+
+
+def test_class_axis_is_one_beyond_two_dimensions(generator: torch.Generator) -> None:
+    logits, labels = draw(generator, 2, 4, 4), draw_labels(generator, 4, 2, 4)  # both trailing axes could hold the classes
+    by_hand = torch.tensor(
+        [[-math.log(math.exp(logits[n, labels[n, i], i]) / float(logits[n, :, i].exp().sum())) for i in range(4)] for n in range(2)],
+        dtype=torch.float64,
+    )
+    assert_near(cross_entropy(logits, labels, reduction="none"), by_hand)
+
+
+def test_reductions(generator: torch.Generator) -> None:
+    logits, labels = draw(generator, 6, 3, 2), draw_labels(generator, 3, 6, 2)
+    losses = cross_entropy(logits, labels, reduction="none")
+    assert_near(cross_entropy(logits, labels, reduction="sum"), losses.sum())
+    assert_near(cross_entropy(logits, labels), losses.sum() / 12)
+
+
+def test_weighted_mean_divides_by_the_number_of_losses_and_torch_by_the_weights_met() -> None:
+    logits, labels, weight = torch.zeros(4, 2, dtype=torch.float64), torch.tensor([0, 0, 0, 1]), torch.tensor([1.0, 9.0], dtype=torch.float64)
+    # Each loss is ln 2 times its weight: ours is (1+1+1+9)/4 ln 2 = 3 ln 2, torch's (1+1+1+9)/12 ln 2 = ln 2 whatever the labels.
+    assert float(cross_entropy(logits, labels, weight=weight)) == pytest.approx(3 * math.log(2), abs=1e-12)
+    assert float(F.cross_entropy(logits, labels, weight=weight)) == pytest.approx(math.log(2), abs=1e-12)
+    assert_near(cross_entropy(logits, labels, weight=weight, reduction="sum") / weight[labels].sum(), F.cross_entropy(logits, labels, weight=weight))
+
+
+def test_smoothing_puts_a_share_on_every_class_the_true_one_included() -> None:
+    logits = torch.tensor([1.0, -2.0, 0.5, 0.0], dtype=torch.float64)
+    log_probs = logits.log_softmax(0)
+    targets = torch.tensor([0.2 / 4, 0.8 + 0.2 / 4, 0.2 / 4, 0.2 / 4], dtype=torch.float64)
+    assert_near(cross_entropy(logits, torch.tensor(1), label_smoothing=0.2), -(targets * log_probs).sum())
+    other = torch.tensor([0.2 / 3, 0.8, 0.2 / 3, 0.2 / 3], dtype=torch.float64)  # the other convention, ε/(K−1) on the wrong classes
+    assert abs(float(cross_entropy(logits, torch.tensor(1), label_smoothing=0.2)) + float((other * log_probs).sum())) > 0.05
+
+
+def test_gradient_is_probs_minus_targets(generator: torch.Generator) -> None:
+    logits, targets = draw(generator, 4, 3).requires_grad_(), draw(generator, 4, 3).softmax(1)
+    cross_entropy(logits, targets, label_smoothing=0.3, reduction="sum").backward()
+    assert_near(logits.grad, logits.detach().softmax(1) - (0.7 * targets + 0.1))
+
+
+def test_minus_infinity_is_probability_zero() -> None:
+    logits = torch.tensor([[0.0, -INF], [0.0, -INF], [-INF, 0.0]], requires_grad=True)
+    labels = torch.tensor([0, 1, 1])
+    losses = cross_entropy(logits, labels, reduction="none")
+    assert losses.tolist() == [0.0, INF, 0.0]
+    losses[[0, 2]].sum().backward()
+    assert logits.grad is not None
+    assert bool(logits.grad.isfinite().all())
+    one_hot = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
+    assert cross_entropy(logits, one_hot, reduction="none").tolist() == [0.0, INF, 0.0]  # torch: NaN, from 0 · ∞
+    assert F.cross_entropy(logits, one_hot, reduction="none").isnan().tolist() == [True, False, True]
+    assert cross_entropy(logits, labels, label_smoothing=0.2, reduction="none").tolist() == [INF, INF, INF]
+    masked = cross_entropy(logits[:1], labels[:1], weight=torch.tensor([2.0, 0.0]), label_smoothing=0.2)
+    assert float(masked.detach()) == 0.0  # the class that the logits rule out weighs nothing
+
+
+def test_soft_targets_have_gradients_too(generator: torch.Generator) -> None:
+    logits = draw(generator, 3)
+    targets = torch.tensor([0.5, 0.5, 0.0], dtype=torch.float64, requires_grad=True)
+    cross_entropy(logits, targets).backward()
+    assert_near(targets.grad, -logits.log_softmax(0))  # at the zero target as well
+
+
+# --- binary cross-entropy ------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_binary_agrees_with_torch(smoothing: float, device: torch.device, generator: torch.Generator) -> None:
+    logits, targets, weight = (3 * draw(generator, 6, 4, device=device), draw(generator, 6, 4, device=device).sigmoid(), draw(generator, 6, 4).abs())
+    weight = weight.to(device)
+    smoothed = (1 - smoothing) * targets + smoothing / 2
+    peer = F.binary_cross_entropy_with_logits(logits, smoothed, weight=weight, reduction="none")
+    assert_near(binary_cross_entropy(logits, targets, label_smoothing=smoothing, weight=weight, reduction="none"), peer)
+    assert_near(binary_cross_entropy(logits, targets, label_smoothing=smoothing, weight=weight), peer.mean())
+
+
+def test_binary_is_two_class_cross_entropy_and_the_logistic_loss() -> None:
+    scores = torch.linspace(-30, 30, 601, dtype=torch.float64)
+    for label, sign in ((0, -1), (1, 1)):
+        binary = binary_cross_entropy(scores, torch.full_like(scores, label), reduction="none")
+        pair = torch.stack([torch.zeros_like(scores), scores], 1)
+        assert_near(binary, cross_entropy(pair, torch.full((601,), label), reduction="none"))
+        assert_near(binary, torch.log1p(torch.exp(-sign * scores)))
+        smooth = binary_cross_entropy(scores, torch.full_like(scores, label), label_smoothing=0.2, reduction="none")
+        assert_near(smooth, cross_entropy(pair, torch.full((601,), label), label_smoothing=0.2, reduction="none"))
+
+
+def test_binary_targets_may_be_integers_or_booleans() -> None:
+    logits = torch.tensor([0.3, -1.2])
+    expected = binary_cross_entropy(logits, torch.tensor([1.0, 0.0]))
+    assert float(binary_cross_entropy(logits, torch.tensor([1, 0]))) == float(expected)
+    assert float(binary_cross_entropy(logits, torch.tensor([True, False]))) == float(expected)
+
+
+def test_binary_at_infinite_logits() -> None:
+    logits = torch.tensor([INF, -INF, INF, -INF], requires_grad=True)
+    losses = binary_cross_entropy(logits, torch.tensor([1.0, 0.0, 0.0, 1.0]), reduction="none")
+    assert losses.tolist() == [0.0, 0.0, INF, INF]  # torch's own: NaN
+    losses[:2].sum().backward()
+    assert logits.grad is not None
+    assert logits.grad.tolist() == [0.0, 0.0, 0.0, 0.0]
+
+
+# --- divergence ----------------------------------------------------------------------------------------------------------------------------------
+
+
+def test_divergence_agrees_with_scipy_and_torch(generator: torch.Generator) -> None:
+    from scipy.stats import entropy
+
+    p, q = draw(generator, 50, 6).softmax(1), draw(generator, 50, 6).softmax(1)
+    assert_near(kl_divergence(p, q), torch.as_tensor(entropy(p.numpy(), q.numpy(), axis=1)))
+    assert_near(kl_divergence(p, q, reduction="mean"), F.kl_div(q.log(), p, reduction="batchmean"))
+    assert_near(kl_divergence(p, q, reduction="sum"), F.kl_div(q.log(), p, reduction="sum"))
+
+
+def test_divergence_is_cross_entropy_minus_entropy(generator: torch.Generator) -> None:
+    p, logits = draw(generator, 3, 5, 4).softmax(1), draw(generator, 3, 5, 4)
+    entropy = -(p * p.log()).sum(1)
+    assert_near(kl_divergence(p, logits.softmax(1)) + entropy, cross_entropy(logits, p, reduction="none"))
+
+
+def test_divergence_of_impossible_outcomes() -> None:
+    p = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]], requires_grad=True)
+    q = torch.tensor([[0.5, 0.5], [1.0, 0.0], [0.0, 1.0]], requires_grad=True)
+    assert float(kl_divergence(torch.tensor([0.5, 0.5]), torch.tensor([1.0, 0.0]))) == INF
+    divergence = kl_divergence(p, q)
+    assert divergence.tolist() == [pytest.approx(math.log(2)), 0.0, 0.0]
+    divergence.sum().backward()
+    assert p.grad is not None
+    assert q.grad is not None
+    assert not bool(p.grad.isnan().any())
+    assert not bool(q.grad.isnan().any())
+
+
+# --- generalised cross-entropy -------------------------------------------------------------------------------------------------------------------
+
+
+def test_generalized_closed_form_points() -> None:
+    logits = torch.tensor([0.1, 0.9], dtype=torch.float64).log()
+    for q, expected in ((0.5, (1 - 0.1**0.5) / 0.5), (0.7, (1 - 0.1**0.7) / 0.7), (1.0, 0.9)):
+        assert float(generalized_cross_entropy(logits, torch.tensor(0), q=q)) == pytest.approx(expected, abs=1e-12)
+
+
+def test_generalized_goes_from_cross_entropy_to_absolute_error(generator: torch.Generator) -> None:
+    logits, labels = draw(generator, 8, 5, 3), draw_labels(generator, 5, 8, 3)
+    assert_near(generalized_cross_entropy(logits, labels, q=0.0), F.cross_entropy(logits, labels))
+    assert float((generalized_cross_entropy(logits, labels, q=1e-9) - F.cross_entropy(logits, labels)).abs()) < 1e-7
+    absolute = 1 - logits.softmax(1).gather(1, labels.unsqueeze(1)).squeeze(1)
+    assert_near(generalized_cross_entropy(logits, labels, q=1.0, reduction="none"), absolute)
+    one_hot = F.one_hot(labels, 5).movedim(-1, 1)
+    assert_near(generalized_cross_entropy(logits, labels, q=1.0, reduction="none"), 0.5 * (logits.softmax(1) - one_hot).abs().sum(1))
+
+
+@pytest.mark.parametrize("q", [0.3, 0.7, 1.0])
+def test_generalized_is_bounded_by_one_over_q(q: float) -> None:
+    logits = torch.tensor([[1e4, -1e4], [-INF, 0.0]], dtype=torch.float64)
+    losses = generalized_cross_entropy(logits, torch.tensor([1, 0]), q=q, reduction="none")
+    assert losses.tolist() == pytest.approx([1 / q, 1 / q])
+
+
+# --- logit adjustment ----------------------------------------------------------------------------------------------------------------------------
+
+
+def test_adjustment_is_bayes_rule(generator: torch.Generator) -> None:
+    likelihood, priors = draw(generator, 6, 4), draw(generator, 4).softmax(0)
+    posterior = likelihood.exp() * priors / (likelihood.exp() * priors).sum(1, keepdim=True)
+    assert_near(adjust_logits(likelihood, priors).softmax(1), posterior)
+    assert_near(adjust_logits(adjust_logits(likelihood, priors), priors, tau=-1.0), likelihood)
+    image = draw(generator, 2, 4, 3, 3)
+    assert_near(adjust_logits(image, priors, tau=0.5)[:, 2], image[:, 2] + 0.5 * priors[2].log())
+
+
+# --- what holds for all of them ------------------------------------------------------------------------------------------------------------------
+
+LOSSES: dict[str, Callable[[Tensor], Tensor]] = {
+    "labels": lambda logits: cross_entropy(logits, torch.tensor([0, 2, 1, 1], device=logits.device), reduction="none"),
+    "smoothed": lambda logits: cross_entropy(logits, torch.tensor([0, 2, 1, 1], device=logits.device), label_smoothing=0.2, reduction="none"),
+    "probs": lambda logits: cross_entropy(logits, torch.full_like(logits, 1 / 3), weight=torch.tensor([1.0, 2.0, 0.5]), reduction="none"),
+    "binary": lambda logits: binary_cross_entropy(logits, torch.full_like(logits, 0.25), reduction="none"),
+    "binary hard": lambda logits: binary_cross_entropy(logits, torch.ones_like(logits), label_smoothing=0.1, reduction="none"),
+    "generalized": lambda logits: generalized_cross_entropy(logits, torch.tensor([0, 2, 1, 1], device=logits.device), reduction="none"),
+    "divergence": lambda logits: kl_divergence(torch.full_like(logits, 1 / 3), logits.softmax(1)),
+    "adjusted": lambda logits: adjust_logits(logits, torch.tensor([0.5, 0.25, 0.25])),
+}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_first_and_second_derivatives_match_finite_differences(name: str, generator: torch.Generator) -> None:
+    logits = draw(generator, 4, 3).requires_grad_()
+    assert torch.autograd.gradcheck(LOSSES[name], (logits,))
+    assert torch.autograd.gradgradcheck(LOSSES[name], (logits,))
+
+
+@pytest.mark.parametrize("name", set(LOSSES) - {"divergence"})
+def test_no_nan_at_extreme_logits(name: str, dtype: torch.dtype, device: torch.device) -> None:
+    logits = torch.tensor([[1e4, -1e4, 0.0], [-1e4, 1e4, 1e4], [-1e4, -1e4, -1e4], [20.0, -20.0, 0.0]], dtype=dtype, device=device)
+    logits.requires_grad_()
+    losses = LOSSES[name](logits)
+    (gradient,) = torch.autograd.grad(losses.sum(), logits, create_graph=True)
+    assert not bool(losses.isnan().any())
+    assert bool(gradient.isfinite().all())
+    if gradient.requires_grad:  # the adjustment is linear
+        (second,) = torch.autograd.grad(gradient.sum(), logits)
+        assert not bool(second.isnan().any())
+    assert bool((losses[3] - LOSSES[name](logits.double())[3]).abs().max() < 0.1 * 20)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_compiles_whole_and_maps(name: str, generator: torch.Generator) -> None:
+    logits = draw(generator, 4, 3)
+    compiled = torch.compile(LOSSES[name], fullgraph=True, backend="aot_eager")
+    assert_near(compiled(logits), LOSSES[name](logits))
+    stack = draw(generator, 5, 4, 3)
+    assert_near(torch.func.vmap(LOSSES[name])(stack), torch.stack([LOSSES[name](logits) for logits in stack]))
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_under_autocast(name: str, generator: torch.Generator) -> None:
+    logits = draw(generator, 4, 3, dtype=torch.float32)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        losses = LOSSES[name](logits)
+    assert_near(losses, LOSSES[name](logits), dtype=torch.bfloat16)
+
+
+def test_labels_map_over_a_batch(generator: torch.Generator) -> None:
+    logits, labels = draw(generator, 6, 3), draw_labels(generator, 3, 6)
+    for smoothing in (0.0, 0.1):
+        mapped = torch.func.vmap(lambda row, label, smoothing=smoothing: cross_entropy(row, label, label_smoothing=smoothing))(logits, labels)
+        assert_near(mapped, F.cross_entropy(logits, labels, label_smoothing=smoothing, reduction="none"))
+
+
+def test_empty_batch_costs_nothing_and_has_a_gradient() -> None:
+    logits = torch.zeros(0, 3, requires_grad=True)
+    for loss in (
+        cross_entropy(logits, torch.zeros(0, dtype=torch.long)),
+        cross_entropy(logits, torch.zeros(0, 3)),
+        binary_cross_entropy(logits, torch.zeros(0, 3)),
+        generalized_cross_entropy(logits, torch.zeros(0, dtype=torch.long)),
+        kl_divergence(logits, torch.zeros(0, 3), reduction="mean"),
+    ):
+        assert float(loss.detach()) == 0.0
+        loss.backward()
+
+
+def test_one_class_is_certain() -> None:
+    assert float(cross_entropy(torch.tensor([[5.0]]), torch.tensor([0]), label_smoothing=0.3)) == 0.0
+
+
+HALVES = torch.full((4, 2), 0.5)
+WRONG: list[tuple[str, type[Exception], str, Callable[[], Tensor]]] = [
+    (
+        "integer logits",
+        TypeError,
+        "`logits` should have a floating-point dtype; found torch.int64",
+        lambda: cross_entropy(torch.tensor([[1, 2]]), torch.tensor([0])),
+    ),
+    ("logits from numpy", TypeError, "`logits` should be a torch.Tensor; found list", lambda: cross_entropy([0.0], torch.tensor(0))),  # type: ignore[arg-type]
+    ("scalar logits", ValueError, r"`logits` should have shape \[K\]", lambda: cross_entropy(torch.tensor(1.0), torch.tensor(0))),
+    ("no classes", ValueError, "at least one class", lambda: cross_entropy(torch.zeros(2, 0), torch.tensor([0, 0]))),
+    (
+        "labels [N, 1]",
+        ValueError,
+        r"`targets` should have shape \(4,\) to match `logits`; found \(4, 1\)",
+        lambda: cross_entropy(HALVES, torch.zeros(4, 1, dtype=torch.long)),
+    ),
+    ("probs of another shape", ValueError, r"`targets` should have shape \(4, 2\)", lambda: cross_entropy(HALVES, torch.full((4,), 0.5))),
+    (
+        "label out of range",
+        ValueError,
+        r"`targets` should lie in \[0, 2\); found values from 0 to 2",
+        lambda: cross_entropy(HALVES, torch.tensor([0, 1, 2, 0])),
+    ),
+    ("negative label", ValueError, "found values from -100 to 1", lambda: cross_entropy(HALVES, torch.tensor([0, 1, -100, 0]))),
+    ("boolean labels", TypeError, "`targets` should have an integer dtype", lambda: cross_entropy(HALVES, torch.ones(4, dtype=torch.bool))),
+    ("no distribution", ValueError, "`targets` should sum to 1 along axis 1; found a sum of 2", lambda: cross_entropy(HALVES, torch.ones(4, 2))),
+    ("negative probs", ValueError, r"`targets` should lie in \[0, 1\]", lambda: cross_entropy(HALVES, torch.tensor([[-0.5, 1.5]]).expand(4, 2))),
+    ("NaN targets", ValueError, "found NaN", lambda: cross_entropy(HALVES, torch.full((4, 2), math.nan))),
+    (
+        "smoothing of 1",
+        ValueError,
+        r"`label_smoothing` should lie in \[0, 1\); found 1.0",
+        lambda: cross_entropy(HALVES, HALVES, label_smoothing=1.0),
+    ),
+    ("weight length", ValueError, r"`weight` should have shape \(2,\)", lambda: cross_entropy(HALVES, HALVES, weight=torch.ones(3))),
+    (
+        "reduction",
+        ValueError,
+        "`reduction` should be one of 'mean', 'sum', 'none'; found 'avg'",
+        lambda: cross_entropy(HALVES, HALVES, reduction="avg"),
+    ),  # type: ignore[arg-type]
+    (
+        "binary shape",
+        ValueError,
+        r"`targets` should have shape \(4, 2\) to match `logits`; found \(4,\)",
+        lambda: binary_cross_entropy(HALVES, torch.ones(4)),
+    ),
+    (
+        "signs as targets",
+        ValueError,
+        r"`targets` should lie in \[0, 1\]; found values from -1 to -1",
+        lambda: binary_cross_entropy(HALVES, -torch.ones(4, 2)),
+    ),
+    ("binary weight", ValueError, r"`weight` should have shape \(4, 2\)", lambda: binary_cross_entropy(HALVES, HALVES, weight=torch.ones(2))),
+    ("binary smoothing", ValueError, "`label_smoothing` should lie in", lambda: binary_cross_entropy(HALVES, HALVES, label_smoothing=-0.1)),
+    ("binary reduction", ValueError, "`reduction` should be one of", lambda: binary_cross_entropy(HALVES, HALVES, reduction="")),  # type: ignore[arg-type]
+    ("divergence of logits", ValueError, r"`p` should lie in \[0, 1\]", lambda: kl_divergence(torch.tensor([2.0, -1.0]), torch.tensor([0.5, 0.5]))),
+    ("q no distribution", ValueError, "`q` should sum to 1 along axis 0", lambda: kl_divergence(torch.tensor([0.5, 0.5]), torch.tensor([0.5, 0.1]))),
+    ("divergence shape", ValueError, "to match `p`", lambda: kl_divergence(HALVES, HALVES[:2])),
+    ("divergence dtype", TypeError, "`q` should have a floating-point dtype", lambda: kl_divergence(HALVES, HALVES.long())),
+    (
+        "exponent",
+        ValueError,
+        r"`q` should lie in \[0, 1\]; found 1.5",
+        lambda: generalized_cross_entropy(HALVES, torch.zeros(4, dtype=torch.long), q=1.5),
+    ),
+    ("probs as labels", TypeError, "`labels` should have an integer dtype", lambda: generalized_cross_entropy(HALVES, torch.zeros(4))),
+    ("label shape", ValueError, r"`labels` should have shape \(4,\)", lambda: generalized_cross_entropy(HALVES, torch.zeros(4, 2, dtype=torch.long))),
+    ("priors length", ValueError, r"`priors` should have shape \(2,\)", lambda: adjust_logits(HALVES, torch.full((3,), 1 / 3))),
+    ("priors sum", ValueError, "`priors` should sum to 1", lambda: adjust_logits(HALVES, torch.ones(2))),
+    ("zero prior", ValueError, "`priors` should lie in", lambda: adjust_logits(HALVES, torch.tensor([0.0, 1.0]))),
+    ("infinite tau", ValueError, "`tau` should lie in", lambda: adjust_logits(HALVES, torch.tensor([0.5, 0.5]), tau=INF)),
+]
+
+
+@pytest.mark.parametrize(("error", "message", "call"), [case[1:] for case in WRONG], ids=[case[0] for case in WRONG])
+def test_wrong_arguments_are_named(error: type[Exception], message: str, call: Callable[[], Tensor]) -> None:
+    with pytest.raises(error, match=message):
+        call()

@@ -1,0 +1,176 @@
+"""Decisions under costs against brute force and closed forms."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from lossbook.decisions import REJECT, average_cost, bayes_decision, cost_threshold, expected_costs, reject_option
+from tests.tolerances import assert_near
+
+MATRIX = torch.tensor([[0.0, 1.0], [10.0, 0.0]], dtype=torch.float64)
+
+
+def draw_probs(generator: torch.Generator, *shape: int) -> Tensor:
+    waits = -torch.rand(*shape, generator=generator, dtype=torch.float64).log()  # exponential waits over their sum are uniform on the simplex
+    return waits / waits.sum(-1, keepdim=True)
+
+
+# --- thresholds ----------------------------------------------------------------------------------------------------------------------------------
+
+
+def test_threshold_is_where_the_cheaper_decision_changes() -> None:
+    etas = torch.linspace(0, 1, 100_001, dtype=torch.float64)
+    for false_positive, false_negative in ((1.0, 9.0), (1.0, 1.0), (7.0, 2.0), (0.0, 3.0), (3.0, 0.0)):
+        cheaper = (1 - etas) * false_positive < etas * false_negative  # "positive" costs less
+        first = float(etas[cheaper].min()) if bool(cheaper.any()) else 1.0
+        assert cost_threshold(false_positive, false_negative) == pytest.approx(first, abs=2e-5)
+
+
+def test_threshold_in_figures() -> None:
+    assert cost_threshold(1, 9) == 0.1
+    assert cost_threshold(1, 10) == pytest.approx(1 / 11, abs=1e-15)
+    assert cost_threshold(5, 5) == 0.5
+    assert cost_threshold(10, 90) == pytest.approx(cost_threshold(1, 9), abs=1e-15)
+
+
+def test_thresholds_for_costs_that_vary(device: torch.device) -> None:
+    false_positive, false_negative = torch.tensor([1.0, 2.0, 0.0], device=device), torch.tensor([9.0, 2.0, 1.0], device=device)
+    assert_near(cost_threshold(false_positive, false_negative), torch.tensor([0.1, 0.5, 0.0]))
+
+
+# --- Bayes decisions -----------------------------------------------------------------------------------------------------------------------------
+
+
+def test_the_most_likely_state_is_not_the_cheapest_action() -> None:
+    probs = torch.tensor([0.8, 0.2], dtype=torch.float64)
+    assert expected_costs(probs, MATRIX).tolist() == pytest.approx([2.0, 0.8], abs=1e-15)
+    assert int(bayes_decision(probs, MATRIX)) == 1
+
+
+def test_costs_by_loops(device: torch.device, generator: torch.Generator) -> None:
+    probs, costs = draw_probs(generator, 3, 4, 5), torch.rand(5, 7, generator=generator, dtype=torch.float64)
+    risks = expected_costs(probs.to(device), costs.to(device))
+    assert risks.shape == (3, 4, 7)
+    for i, j, action in itertools.product(range(3), range(4), range(7)):
+        assert float(risks[i, j, action]) == pytest.approx(sum(float(probs[i, j, k]) * float(costs[k, action]) for k in range(5)), abs=1e-12)
+
+
+def test_no_rule_is_cheaper() -> None:
+    # Three observations, two truths, three actions: all 27 rules, their costs from the joint distribution.
+    joint = torch.tensor([[0.30, 0.02], [0.10, 0.18], [0.05, 0.35]], dtype=torch.float64)
+    costs = torch.tensor([[0.0, 1.0, 0.3], [4.0, 0.0, 0.5]], dtype=torch.float64)
+    cheapest = min(
+        sum(float(joint[x, y] * costs[y, action]) for x, action in enumerate(rule) for y in range(2))
+        for rule in itertools.product(range(3), repeat=3)
+    )
+    rule = bayes_decision(joint / joint.sum(1, keepdim=True), costs)
+    assert sum(float(joint[x, y] * costs[y, rule[x]]) for x in range(3) for y in range(2)) == pytest.approx(cheapest, abs=1e-15)
+
+
+def test_threshold_and_bayes_decision_agree(generator: torch.Generator) -> None:
+    etas = torch.rand(1000, generator=generator, dtype=torch.float64)
+    for false_positive, false_negative in ((1.0, 9.0), (3.0, 2.0)):
+        costs = torch.tensor([[0.0, false_positive], [false_negative, 0.0]], dtype=torch.float64)
+        decisions = bayes_decision(torch.stack([1 - etas, etas], 1), costs)
+        assert torch.equal(decisions == 1, etas > cost_threshold(false_positive, false_negative))
+
+
+def test_costs_may_differ_from_case_to_case(generator: torch.Generator) -> None:
+    probs, costs = draw_probs(generator, 6, 3), torch.rand(6, 3, 4, generator=generator, dtype=torch.float64)
+    assert torch.equal(bayes_decision(probs, costs), torch.stack([bayes_decision(row, matrix) for row, matrix in zip(probs, costs, strict=True)]))
+
+
+def test_equal_costs_decide_for_the_first_action() -> None:
+    assert int(bayes_decision(torch.tensor([0.5, 0.5]), torch.tensor([[0, 1], [1, 0]]))) == 0
+
+
+# --- the reject option ---------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cost", [0.0, 0.1, 0.3, 0.6, 1.0])
+def test_reject_option_is_one_more_action(cost: float, generator: torch.Generator) -> None:
+    probs = draw_probs(generator, 500, 3)
+    matrix = torch.cat([1 - torch.eye(3, dtype=torch.float64), torch.full((3, 1), cost, dtype=torch.float64)], 1)
+    decisions = reject_option(probs, reject_cost=cost)
+    assert torch.equal(decisions, torch.where(bayes_decision(probs, matrix) == 3, REJECT, bayes_decision(probs, matrix)))
+
+
+def test_reject_option_of_two_gaussians() -> None:
+    # x | ±1 ~ N(±1, 1): eta = σ(2x), rejected where |2x| < ln 9. Error P(x < -ln 9 / 2 | +1) and rejection from the normal law (Chow 1970).
+    x = torch.linspace(-12, 12, 480_001, dtype=torch.float64)
+    density = (torch.exp(-0.5 * (x - 1) ** 2) / math.sqrt(2 * math.pi)) * 24 / 480_000  # of the positives; the negatives mirror them
+    decisions = reject_option(torch.stack([(-2 * x).sigmoid(), (2 * x).sigmoid()], 1), reject_cost=0.1)
+    error, rejected = float(density[decisions == 0].sum()), float(density[decisions == REJECT].sum())
+
+    def normal(z: float) -> float:
+        return 0.5 * math.erfc(-z / math.sqrt(2))
+
+    edge = math.log(9) / 2
+    assert error == pytest.approx(normal(-edge - 1), abs=1e-5)
+    assert rejected == pytest.approx(normal(edge - 1) - normal(-edge - 1), abs=1e-5)
+
+
+def test_a_cost_of_a_guess_never_declines(generator: torch.Generator) -> None:
+    probs = torch.cat([draw_probs(generator, 200, 4), torch.full((1, 4), 0.25, dtype=torch.float64)])
+    assert bool((reject_option(probs, reject_cost=0.75) >= 0).all())
+
+
+# --- what was paid -------------------------------------------------------------------------------------------------------------------------------
+
+
+def test_average_cost_by_a_loop(device: torch.device, generator: torch.Generator) -> None:
+    labels, decisions = (torch.randint(2, (50,), generator=generator) for _ in range(2))
+    paid = sum((10.0 if truth else 1.0) * (truth != action) for truth, action in zip(labels.tolist(), decisions.tolist(), strict=True)) / 50
+    assert float(average_cost(decisions.to(device), labels.to(device), MATRIX.to(device))) == pytest.approx(paid, abs=1e-12)
+
+
+def test_nothing_to_decide() -> None:
+    none = torch.zeros(0, dtype=torch.long)
+    assert float(average_cost(none, none, MATRIX)) == 0.0
+    assert bayes_decision(torch.zeros(0, 2), MATRIX).shape == reject_option(torch.zeros(0, 2), reject_cost=0.1).shape == (0,)
+
+
+def test_compiles_and_maps(generator: torch.Generator) -> None:
+    probs = draw_probs(generator, 6, 2)
+    for rule in (lambda p: bayes_decision(p, MATRIX), lambda p: reject_option(p, reject_cost=0.2)):
+        assert torch.equal(torch.compile(rule, fullgraph=True, backend="aot_eager")(probs), rule(probs))
+        assert torch.equal(torch.func.vmap(rule)(probs), rule(probs))
+
+
+HALF, LABEL = torch.tensor([0.5, 0.5]), torch.tensor([1])
+WRONG: list[tuple[str, type[Exception], str, Callable[[], Any]]] = [
+    ("negative cost", ValueError, r"`false_positive` should lie in \[0, inf\]; found -1", lambda: cost_threshold(-1, 1)),
+    ("infinite cost", ValueError, "`false_negative` should lie in", lambda: cost_threshold(1, math.inf)),
+    ("both free", ValueError, "`false_negative` should be positive where `false_positive` is 0; found 0", lambda: cost_threshold(0, 0)),
+    ("mixed kinds", TypeError, "`false_positive` should be a real number; found Tensor", lambda: cost_threshold(HALF, 1.0)),  # type: ignore[call-overload]
+    ("cost shapes", ValueError, r"`false_negative` should have shape \(2,\)", lambda: cost_threshold(HALF, HALF[:1])),
+    ("negative tensor", ValueError, "`false_negative` should lie in", lambda: cost_threshold(HALF, -HALF)),
+    ("both free in a tensor", ValueError, "should be positive where", lambda: cost_threshold(HALF * 0, HALF * 0)),
+    ("probs dtype", TypeError, "`probs` should have a floating-point dtype", lambda: bayes_decision(LABEL, MATRIX)),
+    ("probs sum", ValueError, "`probs` should sum to 1 along axis 0", lambda: bayes_decision(HALF * 0.5, MATRIX)),
+    ("scalar probs", ValueError, "`probs` should have shape", lambda: bayes_decision(torch.tensor(0.5), MATRIX)),
+    ("matrix rows", ValueError, r"`cost_matrix` should have shape \(2,\) and one axis of actions", lambda: bayes_decision(HALF, torch.ones(3, 2))),
+    ("no matrix", TypeError, "`cost_matrix` should be a torch.Tensor", lambda: bayes_decision(HALF, [[0, 1], [1, 0]])),  # type: ignore[arg-type]
+    ("NaN costs", ValueError, "`cost_matrix` should be finite; found NaN", lambda: expected_costs(HALF, MATRIX * math.nan)),
+    ("reject cost", ValueError, r"`reject_cost` should lie in \[0, 1\]; found 2", lambda: reject_option(HALF, reject_cost=2)),
+    ("reject probs", ValueError, "`probs` should lie in", lambda: reject_option(HALF - 1, reject_cost=0.1)),
+    ("reject scalar", ValueError, "`probs` should have shape", lambda: reject_option(torch.tensor(0.5), reject_cost=0.1)),
+    ("unknown action", ValueError, r"`decisions` should lie in \[0, 2\)", lambda: average_cost(LABEL + 1, LABEL, MATRIX)),
+    ("unknown truth", ValueError, r"`labels` should lie in \[0, 2\)", lambda: average_cost(LABEL, LABEL + 1, MATRIX)),
+    ("lengths", ValueError, r"`decisions` should have shape \(1,\) to match `labels`", lambda: average_cost(torch.tensor([0, 1]), LABEL, MATRIX)),
+    ("decisions dtype", TypeError, "`decisions` should have an integer dtype", lambda: average_cost(LABEL.float(), LABEL, MATRIX)),
+    ("costs no matrix", ValueError, r"`cost_matrix` should have shape \[K, A\]", lambda: average_cost(LABEL, LABEL, HALF)),
+]
+
+
+@pytest.mark.parametrize(("error", "message", "call"), [case[1:] for case in WRONG], ids=[case[0] for case in WRONG])
+def test_wrong_arguments_are_named(error: type[Exception], message: str, call: Callable[[], Any]) -> None:
+    with pytest.raises(error, match=message):
+        call()
