@@ -7,14 +7,17 @@ from pathlib import Path
 
 from jupyter_book.sphinx import build_sphinx
 
+BIBLIOGRAPHY = "chapters/reference/bibliography"
+
 
 def main(chapter: Path, root: Path) -> int:
-    """Build `chapter` into _build/one/<name>/ and say where it is; the exit status is Sphinx's."""
+    """Build `chapter`, and the bibliography that its citations link to, into _build/one/<name>/ and say where it is; the exit status is Sphinx's."""
     page = chapter.resolve().relative_to(root).with_suffix("")
     target, work = root / "_build/one" / page.name, root / "_build/one/.work" / page.name
     work.mkdir(parents=True, exist_ok=True)
     toc = work / "_toc.yml"
-    toc.write_text(f"format: jb-book\nroot: {page.as_posix()}\n")
+    others = f"chapters: [{{file: {BIBLIOGRAPHY}}}]\n" if (root / f"{BIBLIOGRAPHY}.md").exists() else ""
+    toc.write_text(f"format: jb-book\nroot: {page.as_posix()}\n{others}")
     settings = {"external_toc_path": str(toc), "nitpicky": True, "lossbook_cache_root": str(work / "executed"), "latex_individualpages": False}
     status = build_sphinx(
         root, target, noconfig=True, path_config=root / "_config.yml", confoverrides=settings, doctreedir=work / "doctrees", quiet=True
