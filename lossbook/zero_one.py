@@ -152,5 +152,6 @@ def smoothed_risk(weights: Tensor, features: Tensor, signs: Tensor, *, sigma: fl
 
     norms = torch.linalg.vector_norm(features, dim=1)
     zero = norms == 0
-    z = -signs * (features @ weights) / (sigma * torch.where(zero, 1, norms))
+    directions = features / torch.where(zero, 1, norms)[:, None]
+    z = (-signs * (directions @ weights) / sigma).clamp(-40, 40)  # Φ and its slopes are 0 or 1 in float64 from 39 on; past it inf·0 would wait
     return reduce(torch.where(zero, 1, torch.special.ndtr(z)), reduction)
