@@ -1,0 +1,294 @@
+"""When does a small surrogate risk mean few mistakes? Conditional risks, their minimisers, and the psi-transform of any margin loss.
+
+At a point x where P(y=+1|x) = eta, a score s risks C_eta(s) = eta phi(s) + (1-eta) phi(-s). Everything here follows from that one curve.
+`phi` is any function of the margin: it takes a float64 tensor and returns one of the same shape. The search is numeric and knows no closed form;
+`lossbook.margins` has those. Chapters: mismatch, calibration.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from lossbook._checks import check_floating, check_number, check_range, check_same_shape, wrong_value
+from lossbook._search import Phi, both_sides, evaluate, interpolate, lower_hull, weighted
+
+_THETAS = torch.linspace(0, 1, 1025, dtype=torch.float64)
+
+
+def conditional_risk(phi: Phi, eta: Tensor | float, scores: Tensor) -> Tensor:
+    r"""The risk of a score where a share `eta` of the labels is +1.
+
+    $$ C_\eta(s) = \eta\,\phi(s) + (1-\eta)\,\phi(-s), \qquad 0 \cdot \infty = 0 $$
+
+    Args:
+        phi: a function of the margin.
+        eta: P(y = +1 | x), a number or a tensor of the shape of `scores`, in [0, 1].
+        scores: real scores s, any shape.
+
+    Returns:
+        A tensor of the shape of `scores`.
+
+    Raises:
+        TypeError: `scores` has no floating-point dtype, or `phi` returns no tensor.
+        ValueError: `eta` lies outside [0, 1] or has another shape; `phi` changes the shape.
+
+    Example:
+        >>> hinge = lambda margins: (1 - margins).clamp(min=0)
+        >>> conditional_risk(hinge, 0.75, torch.tensor([0.0, 1.0], dtype=torch.float64)).tolist()
+        [1.0, 0.5]
+
+    Reference: P. Bartlett, M. Jordan, J. McAuliffe, "Convexity, classification, and risk bounds", 2006, section 2. Chapter: calibration.
+    """
+    check_floating("scores", scores)
+    eta = _probability("eta", eta).to(scores)
+    if eta.ndim:
+        check_same_shape("eta", eta, "scores", scores)
+    return weighted(eta, evaluate(phi, scores)) + weighted(1 - eta, evaluate(phi, -scores))
+
+
+def minimal_risk(phi: Phi, eta: Tensor | float) -> Tensor:
+    r"""The least conditional risk of any score, $H(\eta) = \inf_s C_\eta(s)$.
+
+    Args:
+        phi: a function of the margin.
+        eta: P(y = +1 | x), a number or a tensor of any shape, in [0, 1].
+
+    Returns:
+        A float64 tensor of the shape of `eta`; minus infinity where the risk falls for ever.
+
+    Raises:
+        ValueError: `eta` lies outside [0, 1]; `phi` changes the shape or has no finite value.
+
+    Example:
+        >>> minimal_risk(lambda margins: (1 - margins) ** 2, torch.tensor([0.5, 0.75, 1.0])).round(decimals=9).tolist()    # 4 eta (1 - eta)
+        [1.0, 0.75, 0.0]
+
+    Reference: Bartlett, Jordan, McAuliffe, 2006, definition 1. Chapter: calibration.
+    """
+    eta = _probability("eta", eta)
+    wrong, right = both_sides(phi, _flat(eta))
+    return torch.minimum(wrong.risk, right.risk).reshape(eta.shape).to(eta.device)
+
+
+def minimizer(phi: Phi, eta: Tensor | float) -> Tensor:
+    r"""A score of least conditional risk, $\arg\min_s C_\eta(s)$: what training on phi aims at.
+
+    Args:
+        phi: a function of the margin.
+        eta: P(y = +1 | x), a number or a tensor of any shape, in [0, 1].
+
+    Returns:
+        A float64 tensor of the shape of `eta`. Of several minimisers one nearest to 0; where the infimum is not attained, a score whose risk is
+        within rounding of it; where the risk falls for ever, an infinity.
+
+    Raises:
+        ValueError: as `minimal_risk`.
+
+    Example:
+        >>> minimizer(lambda margins: (1 - margins) ** 2, torch.tensor([0.2, 0.75])).round(decimals=6).tolist()    # 2 eta - 1
+        [-0.6, 0.5]
+
+    Reference: J. Friedman, T. Hastie, R. Tibshirani, "Additive logistic regression", 2000, section 4. Chapter: surrogates.
+    """
+    eta = _probability("eta", eta)
+    wrong, right = both_sides(phi, _flat(eta))
+    return torch.where(right.risk <= wrong.risk, right.score, wrong.score).reshape(eta.shape).to(eta.device)
+
+
+def psi_transform(phi: Phi, theta: Tensor | float) -> Tensor:
+    r"""The least excess surrogate risk that an excess 0-1 risk of theta can have.
+
+    $$ \tilde\psi(\theta) = \inf_{s \le 0} C_\eta(s) - \inf_s C_\eta(s), \quad \eta = \tfrac{1+\theta}{2}, \qquad \psi = \tilde\psi^{**} $$
+
+    The double star is the largest convex function below. For every distribution and every measurable score function,
+    psi(excess 0-1 risk) <= excess phi-risk.
+
+    Args:
+        phi: a function of the margin; it may be kinked, non-convex, unbounded, and need not attain its infimum. Scores at which it is NaN are left
+            out. A valley of the risk narrower than 1/32 near 0, or than 4 % of its distance from 0 beyond 20, can be missed.
+        theta: excess 0-1 risk, a number or a tensor of any shape, in [0, 1].
+
+    Returns:
+        A float64 tensor of the shape of `theta`, accurate to about 1e-7; infinite where the right sign gains without end.
+
+    Raises:
+        TypeError: `phi` returns no tensor.
+        ValueError: `theta` lies outside [0, 1]; `phi` changes the shape or has no finite value.
+
+    Example:
+        >>> exponential = lambda margins: torch.exp(-margins)
+        >>> psi_transform(exponential, torch.tensor([0.6, 0.8], dtype=torch.float64)).round(decimals=6).tolist()    # 1 - sqrt(1 - theta^2)
+        [0.2, 0.4]
+
+    Convention: theta counts the excess over the Bayes risk, a score of 0 is wrong, logs are natural. Some write psi for what is here psi-tilde.
+    Reference: Bartlett, Jordan, McAuliffe, 2006, definition 2 and theorem 1. Chapter: calibration.
+    """
+    theta = _probability("theta", theta)
+    knots = torch.unique(torch.cat([_THETAS, _flat(theta)]))  # each theta is a knot: where psi-tilde is convex the hull changes nothing
+    psi = interpolate(*lower_hull(knots, _excess(phi, knots)), _flat(theta))
+    return psi.reshape(theta.shape).to(theta.device)
+
+
+def excess_risk_bound(phi: Phi, excess: Tensor | float) -> Tensor:
+    r"""The largest excess 0-1 risk that an excess surrogate risk allows.
+
+    $$ \psi^{-1}(\varepsilon) = \sup\{\theta \in [0, 1] : \psi(\theta) \le \varepsilon\} $$
+
+    Args:
+        phi: a function of the margin, as in `psi_transform`.
+        excess: surrogate risk above its infimum over all measurable scores, a number or a tensor of any shape, at least 0.
+
+    Returns:
+        A float64 tensor of the shape of `excess`, in [0, 1], accurate to about 1e-6.
+
+    Raises:
+        TypeError: `phi` returns no tensor.
+        ValueError: `excess` is negative or NaN.
+
+    Example:
+        >>> hinge, squared = lambda margins: (1 - margins).clamp(min=0), lambda margins: (1 - margins) ** 2
+        >>> [round(excess_risk_bound(phi, 0.01).item(), 4) for phi in (hinge, squared)]
+        [0.01, 0.1]
+
+    Reference: Bartlett, Jordan, McAuliffe, 2006, theorem 1. Chapter: calibration.
+    """
+    excess = torch.as_tensor(excess, dtype=torch.float64)
+    check_range("excess", excess, 0.0, float("inf"))
+    corners, allowance = lower_hull(_THETAS, _excess(phi, _THETAS)), _flat(excess)
+    low, high = torch.zeros_like(allowance), torch.ones_like(allowance)
+    for _ in range(24):  # 2^-24 < 1e-7
+        middle = (low + high) / 2
+        allowed = torch.minimum(interpolate(*corners, middle), _excess(phi, middle)) <= allowance  # psi is below both, and equals one of them
+        low, high = torch.where(allowed, middle, low), torch.where(allowed, high, middle)
+    bound = torch.where(interpolate(*corners, torch.ones_like(low)) <= allowance, 1.0, low)
+    return bound.reshape(excess.shape).to(excess.device)
+
+
+class CalibrationCheck(NamedTuple):
+    """Is a loss classification-calibrated, and if not, where does it fail?
+
+    `eta` is the clearest case, the largest P(y=+1|x) at which a wrong sign costs nothing; `lowest_eta` the smallest that was looked at (both None for
+    a calibrated loss); `smallest_gap` the least extra risk of a wrong sign over all that were looked at.
+    """
+
+    is_calibrated: bool
+    eta: float | None
+    lowest_eta: float | None
+    smallest_gap: float
+
+
+def calibration_check(phi: Phi) -> CalibrationCheck:
+    r"""Does a wrong sign cost something at every eta but 1/2?
+
+    $$ \inf_{s(2\eta-1) \le 0} C_\eta(s) > \inf_s C_\eta(s) \quad \text{for all } \eta \ne \tfrac12 $$
+
+    Args:
+        phi: a function of the margin, as in `psi_transform`.
+
+    Returns:
+        A `CalibrationCheck`. Looked at are 397 etas from 0.505 to 1 (symmetry gives the rest); a gap counts from a billionth of the risk on.
+
+    Raises:
+        TypeError: `phi` returns no tensor.
+        ValueError: `phi` changes the shape or has no finite value.
+
+    Example:
+        >>> calibration_check(lambda margins: (1 - margins).clamp(min=0)).is_calibrated
+        True
+        >>> calibration_check(lambda margins: (-margins).clamp(min=0)).eta    # the perceptron: a score of 0 is best even where all labels agree
+        1.0
+
+    Reference: Bartlett, Jordan, McAuliffe, 2006, definition 1; for convex phi it holds if and only if phi'(0) exists and is negative (theorem 2).
+    Chapter: calibration.
+    """
+    thetas = torch.linspace(0.01, 1, 397, dtype=torch.float64)
+    free, gap = _is_free(phi, thetas), float(_excess(phi, thetas).min())
+    if not bool(free.any()):
+        return CalibrationCheck(True, None, None, gap)
+    failing = thetas[free]
+    low, high = failing[-1:], failing[-1:] + (thetas[1] - thetas[0])
+    for _ in range(30):  # the edge of the failing interval, if it is not 1 itself
+        middle = (low + high) / 2
+        low, high = (middle, high) if float(middle) <= 1 and bool(_is_free(phi, middle)) else (low, middle)
+    return CalibrationCheck(False, (1 + float(low)) / 2, (1 + float(failing[0])) / 2, gap)
+
+
+class EstimateReport(NamedTuple):
+    """Squared bias, variance and their sum, as estimates of eta; and the error of deciding +1 where the estimate is above 1/2."""
+
+    bias_squared: Tensor
+    variance: Tensor
+    squared_error: Tensor
+    error: Tensor
+
+
+def estimate_report(estimates: Tensor, eta: Tensor | float, *, weight: Tensor | None = None) -> EstimateReport:
+    r"""What repeated estimates of eta are worth, as estimates and as decisions.
+
+    $$ E(\hat\eta-\eta)^2 = (E\hat\eta-\eta)^2 + \mathrm{Var}\,\hat\eta, \qquad
+       \mathrm{error} = \min(\eta, 1-\eta) + |2\eta-1|\; P(\hat\eta \text{ on the wrong side of } \tfrac12) $$
+
+    Args:
+        estimates: estimates of P(y = +1 | x) from R training sets, shape [R] for one point or [R, N] for N points.
+        eta: the truth, a number or a tensor of shape [N], in [0, 1].
+        weight: the probability of each of the R outcomes, shape [R], summing to 1; equal if None.
+
+    Returns:
+        An `EstimateReport` of tensors, one number a point: shape [] or [N].
+
+    Raises:
+        TypeError: `estimates` has no floating-point dtype.
+        ValueError: a shape does not fit; `eta` lies outside [0, 1].
+
+    Example:
+        >>> round(estimate_report(torch.tensor([0.44, 0.48]), 0.6).error.item(), 6)    # close to 0.6, and always on the wrong side
+        0.6
+        >>> round(estimate_report(torch.tensor([0.70, 1.00]), 0.6).error.item(), 6)    # far from 0.6, and always right
+        0.4
+
+    Convention: an estimate of exactly 1/2 decides -1. Variance divides by R.
+    Reference: J. Friedman, "On bias, variance, 0/1-loss, and the curse-of-dimensionality", 1997, section 4. Chapter: mismatch.
+    """
+    check_floating("estimates", estimates)
+    if estimates.ndim not in (1, 2) or len(estimates) == 0:
+        wrong_value("estimates", "have shape [R] or [R, N], R at least 1", tuple(estimates.shape))
+    eta = _probability("eta", eta).to(estimates)
+    if eta.ndim:
+        check_same_shape("eta", eta, "estimates[0]", estimates[0])
+    outcomes = estimates[:, 0] if estimates.ndim == 2 else estimates
+    weight = torch.full_like(outcomes, 1 / len(outcomes)) if weight is None else weight
+    check_same_shape("weight", weight, "estimates[:, 0]", outcomes)
+    mean = weight @ estimates
+    bias_squared, variance = (mean - eta).square(), weight @ (estimates - mean).square()
+    wrong_side = weight @ ((estimates > 0.5) != (eta > 0.5)).to(weight)
+    error = torch.minimum(eta, 1 - eta) + (2 * eta - 1).abs() * wrong_side
+    return EstimateReport(bias_squared, variance, bias_squared + variance, error)
+
+
+def _probability(parameter: str, value: Tensor | float) -> Tensor:
+    if not isinstance(value, Tensor):
+        check_number(parameter, value)
+    tensor = torch.as_tensor(value, dtype=torch.float64)
+    check_range(parameter, tensor, 0.0, 1.0)
+    return tensor
+
+
+def _flat(values: Tensor) -> Tensor:
+    return values.detach().cpu().flatten()
+
+
+def _excess(phi: Phi, theta: Tensor) -> Tensor:
+    """psi-tilde: what it costs at least to be on the wrong side."""
+    wrong, right = both_sides(phi, (1 + theta) / 2)
+    gap = torch.where(wrong.risk == -torch.inf, 0.0, (wrong.risk - right.risk).clamp(min=0))
+    return torch.where(theta == 0, 0.0, gap)
+
+
+def _is_free(phi: Phi, theta: Tensor) -> Tensor:
+    """A wrong sign costs nothing, up to rounding."""
+    wrong, right = both_sides(phi, (1 + theta) / 2)
+    near = (wrong.risk - right.risk <= 1e-9 * (wrong.risk.abs() + right.risk.abs())) & (right.risk > -torch.inf)
+    return near | (wrong.risk == -torch.inf)

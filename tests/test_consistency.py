@@ -1,0 +1,239 @@
+"""consistency: the numeric search against closed forms, exact enumeration and scipy."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy.optimize import minimize_scalar
+from torch import Tensor
+
+from lossbook import margins
+from lossbook.consistency import calibration_check, conditional_risk, estimate_report, excess_risk_bound, minimal_risk, minimizer, psi_transform
+from tests.tolerances import assert_near
+
+THETAS = torch.cat([torch.linspace(0, 1, 29), torch.tensor([1e-3, 1e-2, 0.123456, 0.999])]).double()
+EVERY = pytest.mark.parametrize("loss", margins.LOSSES.values(), ids=lambda loss: loss.name)
+
+# psi by hand: H(eta) from the stationary point of C_eta, minus the value at s = 0 (or where the wrong sign is cheapest).
+CLOSED = {
+    "hinge": (lambda m: (1 - m).clamp(min=0), lambda t: t),
+    "logistic": (lambda m: torch.nn.functional.softplus(-m), lambda t: (torch.special.xlogy(1 + t, 1 + t) + torch.special.xlogy(1 - t, 1 - t)) / 2),
+    "exponential": (lambda m: torch.exp(-m), lambda t: 1 - (1 - t * t).sqrt()),
+    "squared": (lambda m: (1 - m) ** 2, lambda t: t * t),
+    "tangent": (lambda m: (2 * torch.atan(m) - 1) ** 2, lambda t: t * t),  # v = 2 atan(s) is the squared loss's score; bounded, not convex
+    "sigmoid": (lambda m: torch.sigmoid(-m), lambda t: t / 2),  # the infimum min(eta, 1 - eta) is only approached
+    "perceptron": (lambda m: (-m).clamp(min=0), lambda t: 0 * t),
+    "unhinged": (lambda m: 1 - m, lambda t: torch.where(t > 0, torch.inf, 0.0).double()),
+    "far": (lambda m: (1000 - m).clamp(min=0), lambda t: 1000 * t),  # a kink far outside the fine grid
+    "slow": (lambda m: torch.where(m > 0, 1 / (1 + m.abs()), 1.0), lambda t: t),  # H = 1 - eta, approached like 1/s; H^- = eta, by s -> -inf
+    "bent": (lambda m: (1 - m).clamp(0, 1.5), lambda t: t),  # psi-tilde = min(1.5 t, 0.25 + 0.75 t) is concave: the hull is the chord
+}
+
+
+@pytest.mark.parametrize("name", CLOSED)
+def test_psi_of_a_plain_function_equals_its_closed_form(name: str) -> None:
+    phi, closed = CLOSED[name]
+    found, expected = psi_transform(phi, THETAS), closed(THETAS)
+    assert torch.equal(found.isinf(), expected.isinf())
+    finite = expected.isfinite()
+    assert (found[finite] - expected[finite]).abs().max() < 1e-7 * max(1.0, float(expected[finite].max()))
+
+
+@EVERY
+def test_psi_of_every_registered_loss(loss: margins.MarginLoss) -> None:
+    expected = loss.psi(THETAS)
+    found = psi_transform(loss, THETAS)
+    assert torch.equal(found.isinf(), expected.isinf())
+    assert (found - expected)[expected.isfinite()].abs().max() < 1e-6
+
+
+@EVERY
+def test_minimal_risk_and_minimizer_of_every_registered_loss(loss: margins.MarginLoss) -> None:
+    eta = torch.tensor([0.0, 0.03, 0.2, 0.4, 0.6, 0.75, 0.999, 1.0], dtype=torch.float64)
+    assert_near(minimal_risk(loss, eta), loss.minimal_risk(eta))
+    scores, closed = minimizer(loss, eta), loss.minimizer(eta)
+    attained = closed.isfinite() & scores.isfinite()
+    reached = torch.where(attained, conditional_risk(loss, eta, torch.where(attained, scores, 0.0)), 0.0)
+    assert_near(reached, torch.where(attained, minimal_risk(loss, eta), 0.0))
+    if loss.name not in ("zero_one", "perceptron"):
+        assert torch.equal(scores.sign()[eta != 0.5], (2 * eta - 1).sign()[eta != 0.5])
+
+
+@EVERY
+def test_calibration_check_agrees_with_the_catalogue(loss: margins.MarginLoss) -> None:
+    assert calibration_check(loss).is_calibrated == loss.is_calibrated
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_psi_of_random_piecewise_linear_losses_is_exact(seed: int) -> None:
+    """A bounded piecewise-linear loss attains both infima of C_eta at 0, at a kink of either sign, or on a constant tail: enumerate them."""
+    rng = np.random.default_rng(seed)
+    kinks = np.sort(rng.uniform(-6, 6, size=7))
+    heights = rng.uniform(0, 3, size=7)
+
+    def phi(m: Tensor) -> Tensor:
+        return torch.from_numpy(np.interp(m.numpy(), kinks, heights))
+
+    candidates = np.concatenate([kinks, -kinks, [0.0, -10.0, 10.0]])
+    risk = {float(s): (np.interp(s, kinks, heights), np.interp(-s, kinks, heights)) for s in candidates}
+    thetas = np.linspace(0, 1, 1025)
+    etas = (1 + thetas) / 2
+    table = np.array([[eta * up + (1 - eta) * down for up, down in risk.values()] for eta in etas])
+    wrong = np.array([s <= 0 for s in risk])
+    tilde = table[:, wrong].min(axis=1) - table.min(axis=1)
+    tilde[0] = 0.0
+    some = range(0, 1025, 128)
+    # The hull at t by its definition: the least convex combination of two points around t.
+    hull = [min(_chord(thetas, tilde, i, j, k) for i in range(0, k + 1, 8) for j in range(k, 1025, 8)) for k in some]
+    found = psi_transform(phi, torch.from_numpy(thetas[some]))
+    assert np.abs(found.numpy() - np.array(hull)).max() < 2e-3  # the chords use every eighth point
+    slope, intercept = np.polynomial.polynomial.polyfit([0, 1], [tilde[0], tilde[-1]], 1)[::-1]
+    assert (found.numpy() <= intercept + slope * thetas[some] + 1e-9).all()
+    exact = np.array([tilde[k] for k in some])
+    assert (found.numpy() <= exact + 1e-9).all()
+    one = torch.tensor([1.0], dtype=torch.float64)
+    assert abs(float(psi_transform(phi, one)) - tilde[-1]) < 1e-9
+
+
+def _chord(x: np.ndarray, y: np.ndarray, i: int, j: int, k: int) -> float:
+    return float(y[k]) if i == j else float(y[i] + (y[j] - y[i]) * (x[k] - x[i]) / (x[j] - x[i]))
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_psi_is_a_bound_on_random_distributions(seed: int) -> None:
+    """Theorem 1: psi(excess 0-1 risk) <= excess phi-risk, for any score function; 300 distributions over five points, each with five scores."""
+    rng = torch.Generator().manual_seed(seed)
+    eta = torch.rand(300, 5, generator=rng, dtype=torch.float64)
+    mass = torch.rand(300, 5, generator=rng, dtype=torch.float64)
+    mass /= mass.sum(dim=1, keepdim=True)
+    scores = torch.randn(300, 5, generator=rng, dtype=torch.float64)
+    mistakes = torch.where(scores > 0, 1 - eta, eta)
+    excess = (mass * (mistakes - torch.minimum(eta, 1 - eta))).sum(dim=1)
+    for name in ("hinge", "logistic", "exponential", "squared", "ramp", "savage"):
+        loss = margins.LOSSES[name]
+        surrogate = (mass * (loss.conditional_risk(eta, scores) - loss.minimal_risk(eta))).sum(dim=1)
+        assert (psi_transform(loss, excess) <= surrogate + 1e-9).all()
+
+
+def test_psi_is_tight() -> None:
+    """One point with eta = (1 + t)/2 and a score just below 0 has excess 0-1 risk t and excess logistic risk psi(t)."""
+    t = torch.tensor([0.1, 0.5, 0.9], dtype=torch.float64)
+    at_zero = conditional_risk(margins.logistic, (1 + t) / 2, torch.zeros_like(t))
+    assert_near(psi_transform(margins.logistic, t), at_zero - minimal_risk(margins.logistic, (1 + t) / 2))
+
+
+@pytest.mark.parametrize("eta", [0.1, 0.42, 0.77, 0.96])
+def test_minimal_risk_against_scipy(eta: float) -> None:
+    loss = margins.logistic
+    found = minimize_scalar(lambda s: eta * math.log1p(math.exp(-s)) + (1 - eta) * math.log1p(math.exp(s)), bounds=(-20, 20), method="bounded")
+    assert float(minimal_risk(loss, eta)) == pytest.approx(found.fun, abs=1e-9)
+    assert float(minimizer(loss, eta)) == pytest.approx(found.x, abs=1e-4)
+
+
+@pytest.mark.parametrize(("left", "right"), [(-1.0, -0.5), (-3.0, -1.0), (-1.0, -0.9)])
+def test_a_kink_at_zero_breaks_calibration_up_to_a_known_eta(left: float, right: float) -> None:
+    """Slopes l < r < 0 on the two sides of 0: s = 0 is best while eta r - (1 - eta) l >= 0, that is up to eta = l / (l + r)."""
+    check = calibration_check(lambda m: torch.maximum(left * m, right * m) + 2)
+    assert not check.is_calibrated
+    assert check.smallest_gap < 1e-12
+    assert check.eta == pytest.approx(left / (left + right), abs=1e-6)
+    assert check.lowest_eta == pytest.approx(0.505)
+
+
+def test_an_upper_bound_need_not_be_calibrated() -> None:
+    """1 + max(0, -m) is convex and above the 0-1 loss, yet the best score is 0 at every eta."""
+    check = calibration_check(lambda m: 1 + (-m).clamp(min=0))
+    assert (check.is_calibrated, check.eta) == (False, 1.0)
+    assert float(minimizer(lambda m: 1 + (-m).clamp(min=0), 0.9)) == 0
+
+
+def test_calibration_fails_where_the_wrong_tail_is_cheap() -> None:
+    """phi = m^2 asks for 0 whatever the label."""
+    check = calibration_check(torch.square)
+    assert (check.is_calibrated, check.eta) == (False, 1.0)
+
+
+@pytest.mark.parametrize("name", ["hinge", "logistic", "exponential", "squared", "ramp", "sigmoid"])
+def test_excess_risk_bound_inverts_psi(name: str) -> None:
+    loss = margins.LOSSES[name]
+    excess = torch.tensor([1e-6, 0.005, 0.1, 0.4], dtype=torch.float64)
+    assert (loss.psi(excess_risk_bound(loss, excess)) - excess).abs().max() < 1e-6
+
+
+def test_excess_risk_bound_at_the_ends() -> None:
+    excess = torch.tensor([0.0, 5.0], dtype=torch.float64)
+    assert excess_risk_bound(margins.hinge, excess).tolist() == pytest.approx([0, 1], abs=1e-6)
+    assert excess_risk_bound(margins.perceptron, excess).tolist() == [1, 1]  # nothing is promised
+    assert excess_risk_bound(margins.unhinged, excess).tolist() == pytest.approx([0, 0], abs=1e-6)
+
+
+def test_scores_where_phi_has_no_value_are_left_out() -> None:
+    """The plain formula e^-m / (1 + e^-m) is inf/inf below -709; its infimum is not there."""
+    naive = lambda m: torch.exp(-m) / (1 + torch.exp(-m))  # noqa: E731
+    assert torch.isnan(naive(torch.tensor(-1e3, dtype=torch.float64)))
+    assert_near(psi_transform(naive, THETAS), THETAS / 2)
+
+
+def test_shapes_and_devices(device: torch.device) -> None:
+    theta = torch.rand(2, 3).to(device)
+    found = psi_transform(margins.hinge, theta)
+    assert (found.shape, found.device.type, found.dtype) == (theta.shape, device.type, torch.float64)
+    assert_near(found, theta.double())
+    assert psi_transform(margins.hinge, 0.25).shape == ()
+    assert psi_transform(margins.hinge, torch.zeros(0)).shape == (0,)
+    assert minimal_risk(margins.hinge, torch.zeros(0)).shape == (0,)
+
+
+def test_conditional_risk_under_transforms() -> None:
+    scores = torch.randn(5, dtype=torch.float64, requires_grad=True)
+    eta = torch.rand(5, dtype=torch.float64)
+    assert torch.autograd.gradcheck(lambda s: conditional_risk(margins.logistic, eta, s), scores)
+    batched = torch.vmap(lambda s: conditional_risk(margins.logistic, 0.3, s))(scores.detach()[:, None])
+    assert_near(batched[:, 0], conditional_risk(margins.logistic, 0.3, scores.detach()))
+
+
+def test_estimate_report_adds_up(generator: torch.Generator) -> None:
+    estimates = torch.rand(400, 7, generator=generator, dtype=torch.float64)
+    eta = torch.rand(7, generator=generator, dtype=torch.float64)
+    report = estimate_report(estimates, eta)
+    assert_near(report.squared_error, (estimates - eta).square().mean(dim=0))
+    draws = torch.where(estimates > 0.5, 1 - eta, eta).mean(dim=0)  # the error of each decision, averaged
+    assert_near(report.error, draws)
+    doubled = estimate_report(torch.cat([estimates, estimates[:1]]), eta, weight=torch.full((401,), 1 / 401, dtype=torch.float64))
+    assert_near(doubled.error, torch.where(torch.cat([estimates, estimates[:1]]) > 0.5, 1 - eta, eta).mean(dim=0))
+
+
+def test_estimate_report_of_a_weighted_pair() -> None:
+    report = estimate_report(torch.tensor([0.2, 0.9], dtype=torch.float64), 0.6, weight=torch.tensor([0.25, 0.75], dtype=torch.float64))
+    assert float(report.bias_squared) == pytest.approx((0.725 - 0.6) ** 2)
+    assert float(report.variance) == pytest.approx(0.25 * 0.75 * 0.7**2)
+    assert float(report.error) == pytest.approx(0.4 + 0.2 * 0.25)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: psi_transform(margins.hinge, 1.5), ValueError, r"`theta` should lie in \[0, 1\]; found"),
+        (lambda: psi_transform(margins.hinge, "x"), TypeError, "`theta` should be a real number"),
+        (lambda: psi_transform(lambda m: 1.0, 0.5), TypeError, "`phi` should return a torch.Tensor; found float"),
+        (lambda: psi_transform(lambda m: m.sum(), 0.5), ValueError, "`phi` should return shape"),
+        (lambda: psi_transform(lambda m: m * torch.nan, 0.5), ValueError, "`phi` should be finite somewhere"),
+        (lambda: minimal_risk(margins.hinge, -0.1), ValueError, r"`eta` should lie in \[0, 1\]"),
+        (lambda: minimizer(margins.hinge, torch.tensor([2.0])), ValueError, r"`eta` should lie in \[0, 1\]"),
+        (lambda: conditional_risk(margins.hinge, 0.5, torch.tensor([1])), TypeError, "`scores` should have a floating-point dtype"),
+        (lambda: conditional_risk(margins.hinge, torch.rand(2), torch.rand(3)), ValueError, r"`eta` should have shape \(3,\) to match `scores`"),
+        (lambda: excess_risk_bound(margins.hinge, -1.0), ValueError, "`excess` should lie in"),
+        (lambda: calibration_check(lambda m: None), TypeError, "`phi` should return a torch.Tensor"),
+        (lambda: estimate_report(torch.rand(2, 2, 2), 0.5), ValueError, "`estimates` should have shape"),
+        (lambda: estimate_report(torch.tensor([1]), 0.5), TypeError, "`estimates` should have a floating-point dtype"),
+        (lambda: estimate_report(torch.rand(3, 2), torch.rand(3)), ValueError, r"`eta` should have shape \(2,\)"),
+        (lambda: estimate_report(torch.rand(3), 1.2), ValueError, r"`eta` should lie in \[0, 1\]"),
+        (lambda: estimate_report(torch.rand(3), 0.2, weight=torch.rand(2)), ValueError, r"`weight` should have shape \(3,\)"),
+    ],
+)
+def test_errors_name_parameter_expectation_and_finding(call, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        call()
