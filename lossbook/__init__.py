@@ -24,6 +24,7 @@ _MODULES = (
     "margins",
     "multiclass",
     "plots",
+    "privacy",
     "scoring",
     "zero_one",
 )

@@ -133,7 +133,7 @@ def check_signs(parameter: str, signs: Tensor) -> None:
     """Every element is -1 or +1. Looked at only where `values_readable`."""
     check_tensor(parameter, signs)
     if signs.numel() and values_readable(signs) and not bool((signs.abs() == 1).all()):
-        wrong_value(parameter, "hold only -1 and +1", f"{signs.unique().tolist()[:5]}")
+        wrong_value(parameter, "hold only -1 and +1", f"{sorted(set(signs.flatten().tolist()))[:5]}")
 
 
 def check_finite(parameter: str, value: Tensor) -> None:

@@ -20,7 +20,7 @@ LICENCES = {
     "german": "UCI Statlog German Credit (H. Hofmann, 1994), doi 10.24432/C5NC77; CC BY 4.0. 1,000 rows, 10 columns.",
     "sms_spam": "UCI SMS Spam Collection (T. Almeida, J. Hidalgo, 2011), doi 10.24432/C5CC84; CC BY 4.0. 4,862 messages.",
     "nuclei": "2018 Data Science Bowl, BBBC038, Broad Bioimage Benchmark Collection; CC0. One 512 x 512 image with 125 nuclei.",
-    "breast_cancer": "UCI Breast Cancer Wisconsin (Diagnostic) (W. Wolberg, O. Mangasarian, N. Street, W. Street, 1995), doi 10.24432/C5DW2B; CC BY 4.0.",
+    "breast_cancer": "UCI Breast Cancer Wisconsin (Diagnostic) (W. Wolberg, O. Mangasarian, W. Street, 1995), doi 10.24432/C5DW2B; CC BY 4.0.",
     "digits": "UCI Optical Recognition of Handwritten Digits (E. Alpaydin, C. Kaynak, 1998), doi 10.24432/C50P49; CC BY 4.0.",
 }
 

@@ -1,0 +1,158 @@
+"""Labels that keep a secret: randomised response, and losses that undo its noise.
+
+Each person tells their true label with a known probability and any other label otherwise, on their own and once. Chapter: privacy.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lossbook import _checks
+from lossbook._reduction import check_reduction, reduce
+
+
+@dataclass(frozen=True)
+class RandomizedResponse:
+    """The mechanism that reports the true label with probability e^ε / (e^ε + K - 1), and each other label with 1 / (e^ε + K - 1).
+
+    It is ε-differentially private in the label: whatever is reported, no two true labels differ in its probability by more than a factor e^ε, and
+    that factor is reached. Features are not protected, nor is anything that the features give away.
+
+    Args:
+        epsilon: privacy loss ε > 0 of one report, in nats; finite.
+        num_classes: K ≥ 2.
+    Raises: TypeError or ValueError for other arguments.
+
+    Example:
+        >>> round(RandomizedResponse(1.0).flip_probability, 4)
+        0.2689
+
+    Reference: S. Warner, "Randomized response: a survey technique for eliminating evasive answer bias", 1965, for K = 2; P. Kairouz, S. Oh,
+    P. Viswanath, "Extremal mechanisms for local differential privacy", 2016, for K classes.
+    """
+
+    epsilon: float
+    num_classes: int = 2
+
+    def __post_init__(self) -> None:
+        _checks.check_number("epsilon", self.epsilon, low=0, low_open=True)
+        _checks.check_count("num_classes", self.num_classes, low=2)
+
+    @property
+    def flip_probability(self) -> float:
+        """The probability (K - 1) / (e^ε + K - 1) that the reported label is not the true one; 1 / (1 + e^ε) for two classes."""
+        others = (self.num_classes - 1) * math.exp(-self.epsilon)  # both sides times e^-ε, which can't overflow
+        return others / (1 + others)
+
+    @property
+    def transition(self) -> Tensor:
+        """P(reported | true), shape [K, K], float64: rows are true labels and sum to 1."""
+        off = self.flip_probability / (self.num_classes - 1)
+        matrix = torch.full((self.num_classes, self.num_classes), off, dtype=torch.float64)
+        return matrix.fill_diagonal_(1 - self.flip_probability)
+
+    def privatize(self, labels: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
+        """Report each label through the mechanism, independently of all others.
+
+        Args: labels: any shape, integers in [0, K). generator: the source of randomness, on the device of `labels`.
+        Returns: reported labels, shape and dtype of `labels`.
+        Raises: TypeError for a dtype that is no integer; ValueError for labels out of range.
+        """
+        _checks.check_labels("labels", labels, self.num_classes)
+        flip = torch.rand(labels.shape, generator=generator, device=labels.device, dtype=torch.float64) < self.flip_probability
+        shift = torch.randint(1, self.num_classes, labels.shape, generator=generator, device=labels.device)
+        return torch.where(flip, (labels + shift) % self.num_classes, labels).to(labels.dtype)
+
+    def forward_loss(self, logits: Tensor, noisy: Tensor, *, reduction: str = "mean") -> Tensor:
+        """The cross-entropy of the reported label: -ln Σ_k softmax(logits)_k P(reported | k). Minimised by the true probabilities.
+
+        Bounded by ln(e^ε + K - 1), since every report has at least the probability of a lie.
+
+        Args: logits: [N, K], floating. noisy: [N], reported labels.
+        Returns: [] or [N].
+        Raises: TypeError or ValueError for other shapes, dtypes, labels or reduction.
+        Reference: G. Patrini et al., "Making deep neural networks robust to label noise: a loss correction approach", 2017, theorem 2.
+        """
+        own = self._log_probs_of(logits, noisy, reduction)
+        lie = -self.epsilon - math.log1p((self.num_classes - 1) * math.exp(-self.epsilon))  # ln P(one given lie) = -ln(e^ε + K - 1)
+        honest = lie + self.epsilon + math.log(-math.expm1(-self.epsilon))  # ln(P(truth) - P(lie)) = ln P(lie) + ln(e^ε - 1)
+        return reduce(-torch.logaddexp(own + honest, torch.full_like(own, lie)), reduction)
+
+    def backward_loss(self, logits: Tensor, noisy: Tensor, *, reduction: str = "mean") -> Tensor:
+        """The loss whose mean over the mechanism's randomness is the cross-entropy of the true label.
+
+        The inverse of the transition matrix, worked out: cross-entropy(logits, noisy) + (Σ_k logits_k - K logits_noisy) / (e^ε - 1), so the
+        correction is linear in the logits and the loss stays convex. It has no lower bound: a confident truth can earn any reward.
+
+        Args, Returns, Raises: as `forward_loss`.
+        Reference: N. Natarajan et al., "Learning with noisy labels", 2013, lemma 1; Patrini et al., 2017, theorem 1.
+        """
+        own = self._log_probs_of(logits, noisy, reduction)
+        gap = (logits - logits.gather(1, noisy.long()[:, None])).sum(dim=1)
+        return reduce(-own + gap * math.exp(-self.epsilon) / -math.expm1(-self.epsilon), reduction)
+
+    def _log_probs_of(self, logits: Tensor, noisy: Tensor, reduction: str) -> Tensor:
+        _checks.check_floating("logits", logits)
+        if logits.ndim != 2 or logits.shape[1] != self.num_classes:
+            _checks.wrong_value("logits", f"have shape [N, {self.num_classes}]", tuple(logits.shape))
+        _checks.check_tensor("noisy", noisy)
+        if noisy.shape != logits.shape[:1]:
+            _checks.wrong_value("noisy", f"have shape ({len(logits)},) to match `logits`", tuple(noisy.shape))
+        _checks.check_labels("noisy", noisy, self.num_classes)
+        check_reduction(reduction)
+        return logits.log_softmax(dim=1).gather(1, noisy.long()[:, None])[:, 0]
+
+
+def sample_inflation(epsilon: float) -> float:
+    """How many times as many private labels as plain ones the same precision takes, for two nearly even classes: coth²(ε / 2).
+
+    A report's distance from a coin flip shrinks by tanh(ε / 2), and the sample must grow with the inverse square of that.
+
+    Args: epsilon: ε > 0 in nats.
+    Raises: TypeError or ValueError for other arguments.
+
+    Example:
+        >>> round(sample_inflation(1.0), 2)
+        4.68
+
+    Reference: K. Chaudhuri, D. Hsu, "Sample complexity bounds for differentially private learning", 2011, for the general question.
+    """
+    _checks.check_number("epsilon", epsilon, low=0, low_open=True)
+    return math.tanh(epsilon / 2) ** -2
+
+
+def majority_excess_risk(eta: float, count: int, *, epsilon: float = math.inf) -> float:
+    """The exact excess 0-1 risk of the majority of `count` private labels, at one point with P(y = +1) = η > 1/2.
+
+    (2η - 1) P(Bin(n, ρ + (1 - 2ρ) η) ≤ (n - 1) / 2), with the flip probability ρ = 1 / (1 + e^ε); ε = inf is no privacy.
+
+    Args: eta: in [1/2, 1]. count: an odd number of labels. epsilon: ε > 0 in nats, or inf.
+    Raises: TypeError or ValueError for other arguments.
+
+    Example:
+        >>> round(majority_excess_risk(0.7, 101, epsilon=0.5), 5)
+        0.0645
+    """
+    _checks.check_number("eta", eta, low=0.5, high=1)
+    _checks.check_count("count", count)
+    if count % 2 == 0:
+        _checks.wrong_value("count", "be odd, so that there is a majority", count)
+    if epsilon != math.inf:
+        _checks.check_number("epsilon", epsilon, low=0, low_open=True)
+    flip = math.exp(-epsilon) / (1 + math.exp(-epsilon))
+    heads = flip + (1 - 2 * flip) * eta
+    return (2 * eta - 1) * _binomial_lower_tail(count, heads, (count - 1) // 2)
+
+
+def _binomial_lower_tail(count: int, prob: float, most: int) -> float:
+    """P(Bin(count, prob) ≤ most), each term from its logarithm."""
+    if prob == 1:
+        return float(most >= count)
+    k = torch.arange(most + 1, dtype=torch.float64)
+    n = torch.tensor(float(count), dtype=torch.float64)
+    log_terms = (n + 1).lgamma() - (k + 1).lgamma() - (n - k + 1).lgamma() + k * math.log(prob) + (n - k) * math.log1p(-prob)
+    return float(log_terms.logsumexp(dim=0).exp())

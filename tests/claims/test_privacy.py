@@ -1,0 +1,31 @@
+"""C65 to C67 and X05: each measure holds, and each number is confirmed by other means."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from lossbook.claims import LEDGER
+from lossbook.claims import privacy as claims
+
+
+@pytest.mark.parametrize(("claim_id", "verdict"), [("C65", "conditional"), ("C66", "conditional"), ("C67", "conditional"), ("X05", "holds")])
+def test_claim_holds_with_its_verdict(claim_id: str, verdict: str) -> None:
+    for seed in range(3):
+        assert LEDGER[claim_id].measure(seed).holds
+    assert LEDGER[claim_id].verdict == verdict
+
+
+def test_numbers_of_the_ledger() -> None:
+    assert LEDGER["C65"].measure().value == pytest.approx(0.2689, abs=4e-3)
+    assert LEDGER["C66"].measure().expected == pytest.approx(0.06450, abs=5e-6)
+    assert LEDGER["C66"].measure().details["with_1001_labels"] == pytest.approx(0.00038, abs=5e-6)
+    assert LEDGER["C67"].measure().value == pytest.approx(0.731, abs=6e-3)
+    assert LEDGER["X05"].measure().details["loss_of_an_honest_report_at_margin_5"] == pytest.approx(-2.903, abs=5e-4)
+
+
+def test_a_mechanism_with_another_flip_rate_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(claims.RandomizedResponse, "flip_probability", property(lambda self: 1 / (2 + math.exp(self.epsilon))))
+    assert not claims.each_label_is_flipped_on_its_own(0).holds
+    assert not claims.one_report_moves_an_even_guess_to_this(0).holds
