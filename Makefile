@@ -1,6 +1,62 @@
-.PHONY: chapter
-PYTHON := .venv/bin/python
+# The Loss Book. `make book` and `make test` need nothing but Python 3.11 or newer; the rest is listed by `make help`.
 
-## chapter CHAPTER=chapters/principles/the-cliff.md   build one chapter alone into _build/one/
-chapter:
-	@$(PYTHON) _ext/chapter.py $(CHAPTER)
+PYTHON3 ?= python3
+JOBS ?= 2
+# Where Linux finds torch without several GB of CUDA. `make TORCH_INDEX= book` takes PyPI's instead.
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+
+PYTHON := .venv/bin/python
+PIP := $(PYTHON) -m pip --disable-pip-version-check
+INSTALLED := .venv/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help book test test-package serve lint format chapter lock clean
+
+help:  ## show this list
+	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' Makefile | expand -t 22
+
+book: $(INSTALLED)  ## execute and build the book into _build/html/, and say where to open it
+	@$(PYTHON) _ext/build.py
+
+test: book  ## everything: the package, the claims, the built pages, the browser
+	@$(PYTHON) -m tests.chromium || test "$$CI" != true
+	@$(PYTHON) -m pytest -q -n $(JOBS)
+
+test-package: $(INSTALLED)  ## only what needs neither the built book nor a browser
+	@$(PYTHON) -m pytest -q -n $(JOBS) -m "not browser and not site"
+
+serve: book  ## build the book and serve it on this machine
+	@$(PYTHON) _ext/serve.py
+
+lint: $(INSTALLED)  ## style, spelling and types
+	@$(PYTHON) -m ruff check .
+	@$(PYTHON) -m ruff format --check --quiet . || { echo "Run: make format"; exit 1; }
+	@$(PYTHON) -m codespell_lib
+	@$(PYTHON) -m mypy
+
+format: $(INSTALLED)  ## write the code as the linter wants it
+	@$(PYTHON) -m ruff check --fix --quiet . ; $(PYTHON) -m ruff format --quiet .
+
+chapter: | $(PYTHON)  ## CHAPTER=chapters/principles/the-cliff.md: build that one alone, quickly
+	@$(PYTHON) _ext/build.py $(CHAPTER)
+
+lock: $(INSTALLED)  ## write requirements.txt anew from what is installed in .venv
+	@{ sed -n '/^#/p' requirements.txt; $(PIP) freeze --exclude-editable | sed 's/+cpu$$//'; } > requirements.new && mv requirements.new requirements.txt
+
+clean:  ## remove everything that was built; .venv stays
+	@rm -rf _build build dist lossbook.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+
+$(PYTHON):
+	@$(PYTHON3) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "The Loss Book needs Python 3.11 or newer; name one: make PYTHON3=/path/to/python3.12 book"; exit 1; }
+	@echo "Making the environment .venv ..."
+	@$(PYTHON3) -m venv .venv
+
+# torch first and alone, from the index that has its CPU build; where that index cannot be reached, pip's own settings decide
+$(INSTALLED): requirements.txt pyproject.toml | $(PYTHON)
+	@echo "Installing the versions in requirements.txt (a few minutes the first time) ..."
+	@$(if $(TORCH_INDEX),$(PIP) install --quiet --no-deps --retries 0 --extra-index-url $(TORCH_INDEX) $$(grep '^torch==' requirements.txt) 2>.venv/install.log || { cat .venv/install.log; exit 1; },:)
+	@$(PIP) install --quiet -r requirements.txt 2>>.venv/install.log || { cat .venv/install.log; exit 1; }
+	@$(PIP) install --quiet --no-deps --editable . >>.venv/install.log 2>&1 || { cat .venv/install.log; exit 1; }
+	@touch $@

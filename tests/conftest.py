@@ -1,8 +1,9 @@
-"""Fixtures that every test may use: a device, a dtype, a seed."""
+"""Fixtures that every test may use: a device, a dtype, a seed, the built book; and what happens where Chromium or the book is missing."""
 
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 os.environ.setdefault("MPLBACKEND", "agg")
 
@@ -10,7 +11,14 @@ import numpy as np
 import pytest
 import torch
 
+from tests import chromium
+
 torch.set_num_threads(1)
+
+ROOT = Path(__file__).parent.parent
+SITE = ROOT / "_build/html"
+NO_CHROMIUM = f"no Chromium: {chromium.HOW_TO_GET_IT}"
+NO_SITE = "the book is not built: run `make book`"
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 DTYPES = [torch.float64, torch.float32, torch.float16, torch.bfloat16]
@@ -44,3 +52,30 @@ def generator() -> torch.Generator:
 def rng() -> np.random.Generator:
     """A numpy generator, seeded anew for each test."""
     return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="session")
+def site() -> Path:
+    """The folder of the built book."""
+    return SITE
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Everything in tests/browser needs Chromium. What a machine lacks is left out, with the reason, but on CI it is a failure."""
+    lacking = {"browser": NO_CHROMIUM} if chromium.find() is None else {}
+    lacking |= {} if (SITE / "index.html").exists() else {"site": NO_SITE}
+    for item in items:
+        if Path(__file__).parent / "browser" in item.path.parents:
+            item.add_marker("browser")
+        for marker, reason in lacking.items():
+            if item.get_closest_marker(marker) and os.environ.get("CI") != "true":
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say last what was left out, and how to get it."""
+    skipped = [str(report.longrepr) for report in terminalreporter.stats.get("skipped", [])]
+    for reason in (NO_CHROMIUM, NO_SITE):
+        count = sum(reason in text for text in skipped)
+        if count:
+            terminalreporter.write_line(f"{count} tests were left out, {reason}.", yellow=True)

@@ -1,0 +1,58 @@
+"""Build the book, or one chapter of it, with warnings as errors and every reference checked.
+
+python _ext/build.py                                      the book, into _build/html/
+python _ext/build.py chapters/principles/the-cliff.md     that chapter alone, quickly, into _build/one/the-cliff/; its warnings are only shown
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from jupyter_book.sphinx import build_sphinx
+
+ROOT = Path(__file__).resolve().parent.parent
+BIBLIOGRAPHY = "chapters/reference/bibliography"
+
+
+def build(target: Path, work: Path, toc: Path, **options: Any) -> bool:
+    """Run Sphinx as jupyter-book configures it; True where it ends well."""
+    settings = {
+        "external_toc_path": str(toc),
+        "nitpicky": True,
+        "latex_individualpages": False,
+        "lossbook_cache_root": str(work / "executed"),
+    }
+    status = build_sphinx(
+        ROOT, target, noconfig=True, path_config=ROOT / "_config.yml", confoverrides=settings, doctreedir=work / "doctrees", **options
+    )
+    return status == 0
+
+
+def build_book() -> bool:
+    """The whole book."""
+    target = ROOT / "_build/html"
+    done = build(target, ROOT / "_build/work", ROOT / "_toc.yml", warningiserror=True, keep_going=True)
+    print(f"\nThe book: {(target / 'index.html').as_uri()}\nor, served: make serve" if done else "\nThe book was not built: see the warnings above.")
+    return done
+
+
+def build_chapter(chapter: Path) -> bool:
+    """One chapter, with the bibliography that its citations link to."""
+    page = chapter.resolve().relative_to(ROOT).with_suffix("")
+    target, work = ROOT / "_build/one" / page.name, ROOT / "_build/one/.work" / page.name
+    work.mkdir(parents=True, exist_ok=True)
+    toc = work / "_toc.yml"
+    others = f"chapters: [{{file: {BIBLIOGRAPHY}}}]\n" if (ROOT / f"{BIBLIOGRAPHY}.md").exists() else ""
+    toc.write_text(f"format: jb-book\nroot: {page.as_posix()}\n{others}")
+    done = build(target, work, toc, quiet=True)
+    print(target / page.with_suffix(".html"))
+    return done
+
+
+if __name__ == "__main__":
+    chapters = [Path(argument) for argument in sys.argv[1:]]
+    if len(chapters) > 1 or not all(chapter.is_file() for chapter in chapters):
+        sys.exit("Name one chapter: make chapter CHAPTER=chapters/principles/the-cliff.md")
+    sys.exit(0 if (build_chapter(chapters[0]) if chapters else build_book()) else 1)
