@@ -21,10 +21,12 @@ _MODULES = (
     "crossentropy",
     "data",
     "decisions",
+    "linear",
     "margins",
     "multiclass",
     "plots",
     "privacy",
+    "reliability",
     "scoring",
     "zero_one",
 )

@@ -1,0 +1,271 @@
+"""Do probabilities keep their word? Reliability curves, calibration errors, the Brier score, and the two maps that repair scores.
+
+A model is calibrated where, among the cases that it gives probability p, a fraction p comes true. Bins are right-closed, ((i-1)/bins, i/bins], the
+first one holds 0 as well, and every sum is in float64 whatever the dtype of `probs`. Chapters: How sure should a model be? Score or probability?
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from lossbook._checks import check_choice, check_count, check_floating, check_ndim, values_readable, wrong_value
+from lossbook._reduction import Reduction, check_reduction, reduce
+from lossbook._scaling import PlattScaling, check_cases, fit_platt, fit_temperature
+
+__all__ = [
+    "MurphyDecomposition",
+    "PlattScaling",
+    "ReliabilityCurve",
+    "brier_score",
+    "expected_calibration_error",
+    "fit_platt",
+    "fit_temperature",
+    "murphy_decomposition",
+    "reliability_curve",
+]
+
+_PIECE = 1 << 16  # elements worked on at a time: their buffers stay in the cache, and no page is fetched anew
+
+
+class ReliabilityCurve(NamedTuple):
+    """One entry a bin, all float64: `edges` [bins + 1], `counts`, mean `confidence`, and `frequency` of what came true (NaN in an empty bin)."""
+
+    edges: Tensor
+    counts: Tensor
+    confidence: Tensor
+    frequency: Tensor
+
+
+class MurphyDecomposition(NamedTuple):
+    """Brier score = reliability - resolution + uncertainty + within. `within` is what binning itself hides; 0 where equal probs are grouped."""
+
+    reliability: Tensor
+    resolution: Tensor
+    uncertainty: Tensor
+    within: Tensor
+
+
+def expected_calibration_error(probs: Tensor, labels: Tensor, *, bins: int = 15, norm: Literal["l1", "l2", "max"] = "l1") -> Tensor:
+    r"""How far, on average, a bin's mean probability is from the frequency of what came true.
+
+    l1: sum_b (n_b/N) |freq_b - conf_b|     l2: sqrt(sum_b (n_b/N) (freq_b - conf_b)^2)     max: max_b |freq_b - conf_b|
+
+    Args:
+        probs: [N], P(label 1), compared with how often label 1 comes; or [N, K], of which each row's largest is compared with how often it is right.
+        labels: [N] class ids: 0 or 1, or 0 to K-1.
+        bins: number of equally wide bins on [0, 1].
+        norm: "l1", the usual ECE; "l2", its root mean square; "max", the maximum calibration error.
+
+    Returns:
+        a scalar, float64; 0 where N is 0. It has a gradient in `probs` almost everywhere (bins do not move).
+
+    Raises:
+        ValueError: wrong shape, a probability outside [0, 1], a label out of range, an unknown norm, fewer than one bin.
+        TypeError: probs not floating, labels not integer.
+
+    Example:
+        >>> expected_calibration_error(torch.tensor([0.25, 0.25, 0.75, 0.75]), torch.tensor([0, 1, 1, 1]), bins=2)
+        tensor(0.2500, dtype=torch.float64)
+
+    Reference:
+        C. Guo, G. Pleiss, Y. Sun, K. Weinberger, On Calibration of Modern Neural Networks, 2017, eq. 3 and 5.
+
+    Conventions:
+        right-closed bins as there and in scikit-learn; torchmetrics closes them on the left and gives probability 1 a bin of its own.
+        With [N] this is the calibration of P(label 1), not of the winning class.
+
+    Chapter: Score or probability?
+    """
+    check_choice("norm", norm, ("l1", "l2", "max"))
+    confidence, correct = _checked(probs, labels, bins)
+    # conf_b - freq_b = sum_b (confidence - correct) / n_b: one weighted sum a bin, and in the l1 norm n_b cancels
+    excess, *counts = _bin_sums(confidence, correct, bins, ("excess",) if norm == "l1" else ("excess", "count"))
+    if norm == "l1":
+        return excess.abs().sum() / max(labels.numel(), 1)
+    gaps = excess / counts[0].clamp(min=1)
+    if norm == "max":
+        return gaps.abs().amax()
+    return _root((counts[0] * gaps.square()).sum() / max(labels.numel(), 1))
+
+
+def reliability_curve(probs: Tensor, labels: Tensor, *, bins: int = 15) -> ReliabilityCurve:
+    """What a reliability diagram draws: mean probability and observed frequency, bin by bin.
+
+    conf_b = (1/n_b) sum_{i in b} p_i,     freq_b = (1/n_b) sum_{i in b} [label i came true]
+
+    Args:
+        probs: [N] or [N, K], as in `expected_calibration_error`.
+        labels: [N] class ids.
+        bins: number of equally wide bins on [0, 1].
+
+    Returns:
+        a `ReliabilityCurve`: edges [bins + 1], counts, confidence and frequency [bins].
+
+    Raises:
+        ValueError, TypeError: as `expected_calibration_error`.
+
+    Example:
+        >>> curve = reliability_curve(torch.tensor([0.25, 0.25, 0.75, 0.75]), torch.tensor([0, 1, 1, 1]), bins=2)
+        >>> curve.confidence.tolist(), curve.frequency.tolist()
+        ([0.25, 0.75], [0.5, 1.0])
+
+    Reference:
+        A. Niculescu-Mizil, R. Caruana, Predicting Good Probabilities with Supervised Learning, 2005, section 3.
+
+    Conventions:
+        scikit-learn's `calibration_curve` leaves empty bins out; here they hold NaN.
+
+    Chapter: Score or probability?
+    """
+    confidence, correct = _checked(probs, labels, bins)
+    counts, confidences, hits = _bin_sums(confidence, correct, bins, ("count", "confidence", "correct"))
+    return ReliabilityCurve(_edges(bins, probs.device), counts, confidences / counts, hits / counts)
+
+
+def brier_score(probs: Tensor, labels: Tensor, *, reduction: Reduction = "mean") -> Tensor:
+    """Squared distance between the probabilities and what happened: a proper score, bounded.
+
+    [N]: (p - y)^2     [N, K]: sum_k (p_k - [y = k])^2
+
+    Args:
+        probs: [N], P(label 1), or [N, K], the classes' probabilities.
+        labels: [N] class ids.
+        reduction: "mean" over the N cases, "sum" or "none".
+
+    Returns:
+        a scalar, or [N] with reduction "none"; the dtype of `probs`.
+
+    Raises:
+        ValueError, TypeError: as `expected_calibration_error`, and an unknown reduction.
+
+    Example:
+        >>> brier_score(torch.tensor([0.9, 0.2]), torch.tensor([1, 0]))
+        tensor(0.0250)
+
+    Reference:
+        G. Brier, Verification of Forecasts Expressed in Terms of Probability, 1950, eq. 2.
+
+    Conventions:
+        with K classes the sum over all of them, in [0, 2], as Brier has it: for K = 2 twice the binary score in [0, 1]. scikit-learn halves
+        the former by default when there are two classes.
+
+    Chapter: Score or probability?
+    """
+    check_reduction(reduction)
+    check_cases(probs, labels)
+    if probs.ndim == 1:
+        return reduce((probs - labels.to(probs)).square(), reduction)
+    true = probs.gather(1, labels.long()[:, None])[:, 0]
+    return reduce(probs.square().sum(1) - 2 * true + 1, reduction)
+
+
+def murphy_decomposition(probs: Tensor, labels: Tensor, *, bins: int | None = None) -> MurphyDecomposition:
+    r"""What a Brier score is made of: reliability (lower is better), resolution (higher is better) and the uncertainty of the labels.
+
+    sum_b (n_b/N)(conf_b - freq_b)^2 - sum_b (n_b/N)(freq_b - base)^2 + base (1 - base) + within, with base the share of label 1 and
+    within = mean[(p - conf_b)^2] - 2 mean[(p - conf_b)(y - freq_b)].
+
+    Args:
+        probs: [N], P(label 1).
+        labels: [N], 0 or 1.
+        bins: number of equally wide bins; None groups equal probabilities, for which `within` is 0 and Murphy's three terms are the whole score.
+
+    Returns:
+        a `MurphyDecomposition` of float64 scalars.
+
+    Raises:
+        ValueError, TypeError: as `expected_calibration_error`, an empty batch, and `probs` of another shape than [N].
+
+    Example:
+        >>> parts = murphy_decomposition(torch.tensor([0.25, 0.25, 0.75, 0.75]), torch.tensor([0, 1, 1, 1]))
+        >>> [round(float(part), 4) for part in parts]
+        [0.0625, 0.0625, 0.1875, 0.0]
+
+    Reference:
+        A. Murphy, A New Vector Partition of the Probability Score, 1973, eq. 5; D. Stephenson, C. Coelho, I. Jolliffe, Two Extra Components in the
+        Brier Score Decomposition, 2008, eq. 6, for the last term.
+
+    Chapter: Score or probability?
+    """
+    check_floating("probs", probs)
+    check_ndim("probs", probs, 1, "[N]")
+    confidence, truth = (tensor.double() for tensor in _checked(probs, labels, 1 if bins is None else bins))
+    if not labels.numel():
+        wrong_value("labels", "hold at least one label", "none")
+    groups = torch.unique(probs, return_inverse=True)[1] if bins is None else _bin_index(probs, bins)
+    size = labels.numel() if bins is None else bins
+    counts, confidences, hits = (
+        torch.zeros(size, dtype=torch.float64, device=probs.device).index_add_(0, groups, part)
+        for part in (torch.ones_like(truth), confidence, truth)
+    )
+    conf, freq, base = (confidences / counts)[groups], (hits / counts)[groups], truth.mean()
+    within = (confidence - conf).square() - 2 * (confidence - conf) * (truth - freq)
+    return MurphyDecomposition((conf - freq).square().mean(), (freq - base).square().mean(), base * (1 - base), within.mean())
+
+
+def _checked(probs: Tensor, labels: Tensor, bins: int) -> tuple[Tensor, Tensor]:
+    """What is binned and what it is compared with: P(label 1) and the label, or the largest probability and whether it was right."""
+    check_count("bins", bins)
+    check_cases(probs, labels)
+    if probs.ndim == 1:
+        return _wide(probs), labels
+    confidence, top = probs.max(dim=1)
+    return _wide(confidence), (top == labels).to(torch.uint8)
+
+
+def _wide(confidence: Tensor) -> Tensor:
+    """At least float32, so that p * bins keeps every integer up to `bins` apart."""
+    return confidence if confidence.dtype in (torch.float32, torch.float64) else confidence.float()
+
+
+def _edges(bins: int, device: torch.device) -> Tensor:
+    return torch.arange(bins + 1, dtype=torch.float64, device=device) / bins
+
+
+def _bin_index(confidence: Tensor, bins: int) -> Tensor:
+    """The bin of each probability, as `torch.bucketize(confidence, edges) - 1` has it: floor(p * bins), and one compare with the true edge.
+
+    Rounding keeps order and hits integers, so p * bins is never on the wrong side of one, at worst on it: the compare settles that.
+    """
+    low = (confidence.detach() * bins).floor().long()
+    return (low + (confidence.detach().double() > _edges(bins, confidence.device)[low]) - 1).clamp(min=0)
+
+
+def _bin_sums(confidence: Tensor, correct: Tensor, bins: int, of: tuple[str, ...]) -> tuple[Tensor, ...]:
+    """Per bin, in float64: the "count", the sum of "confidence", of "correct", or of the "excess" of the first over the second."""
+    if confidence.requires_grad or not (values_readable(confidence) and values_readable(correct)):
+        index = _bin_index(confidence, bins)
+        confidence, correct = confidence.double(), correct.double()
+        parts = {"count": torch.ones_like(confidence), "confidence": confidence, "correct": correct, "excess": confidence - correct}
+        return tuple(torch.zeros(bins, dtype=torch.float64, device=confidence.device).scatter_add(0, index, parts[name]) for name in of)
+    sums = torch.zeros(len(of), bins + 1, dtype=torch.float64)
+    size = min(_PIECE, len(confidence))
+    (values, weights), indices = torch.empty(2, size, dtype=torch.float64), torch.empty(size, dtype=torch.int32)
+    for piece, truth in zip(torch.split(confidence, _PIECE), torch.split(correct, _PIECE), strict=True):
+        value, weight, index = values[: len(piece)].copy_(piece), weights[: len(piece)], indices[: len(piece)]
+        if piece.dtype == torch.float32 and bins < 1 << 24:  # 24 bits times 24 bits: the product is exact, and its ceiling is the bin
+            index.copy_(torch.mul(value, bins, out=weight).ceil_())
+        else:
+            index.copy_(_bin_index(piece, bins)).add_(1)
+        for row, name in zip(sums, of, strict=True):
+            row += torch.bincount(index, _WEIGHTS[name](value, truth, weight), minlength=bins + 1)
+    sums[:, 1] += sums[:, 0]  # the ceiling of 0 is 0
+    return tuple(sums[:, 1:])
+
+
+_WEIGHTS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor | None]] = {
+    "count": lambda confidence, correct, buffer: None,
+    "confidence": lambda confidence, correct, buffer: confidence,
+    "correct": lambda confidence, correct, buffer: buffer.copy_(correct),
+    "excess": lambda confidence, correct, buffer: torch.sub(confidence, correct, out=buffer),
+}
+
+
+def _root(square: Tensor) -> Tensor:
+    """The square root, with gradient 0 at 0 instead of infinity."""
+    positive = square > 0
+    return torch.where(positive, torch.where(positive, square, 1.0).sqrt(), 0.0)

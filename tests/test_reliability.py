@@ -1,0 +1,381 @@
+"""reliability: against its definitions in float64, torchmetrics and scikit-learn."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from lossbook import reliability
+from lossbook.reliability import (
+    brier_score,
+    expected_calibration_error,
+    fit_platt,
+    fit_temperature,
+    murphy_decomposition,
+    reliability_curve,
+)
+
+NORMS = ["l1", "l2", "max"]
+
+
+def forecasts(generator: torch.Generator, cases: int = 3000, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:
+    """Probabilities and labels that come true with another probability, p squared, so that every bin is off."""
+    probs = torch.rand(cases, generator=generator, dtype=torch.float64)
+    labels = (torch.rand(cases, generator=generator, dtype=torch.float64) < probs.square()).long()
+    return probs.to(dtype), labels
+
+
+def by_definition(confidence: Tensor, correct: Tensor, bins: int, norm: str) -> float:
+    """The formula, bin by bin in float64, with `torch.bucketize` to say which bin."""
+    confidence, correct = confidence.double().cpu(), correct.double().cpu()
+    index = (torch.bucketize(confidence, torch.arange(bins + 1, dtype=torch.float64) / bins) - 1).clamp(min=0)
+    gaps, shares = [], []
+    for b in range(bins):
+        inside = index == b
+        if inside.any():
+            gaps.append(abs(float(correct[inside].mean() - confidence[inside].mean())))
+            shares.append(float(inside.double().mean()))
+    return {"l1": sum(s * g for s, g in zip(shares, gaps, strict=True)), "max": max(gaps)}.get(
+        norm, math.sqrt(sum(s * g * g for s, g in zip(shares, gaps, strict=True)))
+    )
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("bins", [1, 2, 10, 15, 97])
+def test_calibration_error_is_its_definition(generator, device, dtype, norm, bins):
+    probs, labels = (tensor.to(device) for tensor in forecasts(generator, dtype=dtype))
+    value = expected_calibration_error(probs, labels, bins=bins, norm=norm)
+    assert value.dtype == torch.float64
+    assert value.device.type == device.type
+    assert float(value) == pytest.approx(by_definition(probs, labels, bins, norm), abs=1e-12)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_calibration_error_of_the_top_label(generator, device, norm):
+    logits = torch.randn(2000, 7, generator=generator).to(device)
+    probs = (3 * logits).softmax(1)
+    labels = torch.multinomial(logits.softmax(1).cpu(), 1, generator=generator)[:, 0].to(device)
+    confidence, top = probs.max(1)
+    value = expected_calibration_error(probs, labels, norm=norm)
+    assert float(value) > 0.1
+    assert float(value) == pytest.approx(by_definition(confidence, top == labels, 15, norm), abs=1e-12)
+
+
+def test_two_classes_as_one_column_or_two():
+    # [N] asks about label 1, [N, 2] about the winning class: 0.2 said of label 1 is 0.8 said of label 0
+    probs, labels = torch.tensor([0.2, 0.2, 0.2, 0.2, 0.8]), torch.tensor([0, 0, 0, 1, 1])
+    # label 1: the bin of 0.2 has frequency 1/4, the bin of 0.8 frequency 1: (4 * 0.05 + 1 * 0.2) / 5
+    assert float(expected_calibration_error(probs, labels, bins=2)) == pytest.approx(0.08, abs=1e-7)
+    # winning class: all five at 0.8, four of them right: exactly calibrated
+    assert float(expected_calibration_error(torch.stack((1 - probs, probs), 1), labels, bins=2)) == pytest.approx(0, abs=1e-7)
+
+
+@pytest.mark.parametrize("real_type", [torch.float32, torch.float64])
+@pytest.mark.parametrize("bins", [*range(1, 40), 49, 98, 103, 1000])
+def test_bins_are_those_of_bucketize_on_and_around_every_edge(bins, real_type):
+    edges = torch.arange(bins + 1, dtype=torch.float64) / bins
+    on = edges.to(real_type)
+    near = torch.cat((on, torch.nextafter(on, torch.zeros_like(on)), torch.nextafter(on, torch.ones_like(on)), torch.tensor([1e-40]).to(real_type)))
+    expected = torch.bincount((torch.bucketize(near.double(), edges) - 1).clamp(min=0), minlength=bins)
+    curve = reliability_curve(near, torch.zeros(len(near), dtype=torch.long), bins=bins)
+    assert torch.equal(curve.edges, edges)
+    assert torch.equal(curve.counts.long(), expected)
+    differentiable = reliability_curve(near.clone().requires_grad_(), torch.zeros(len(near), dtype=torch.long), bins=bins)
+    assert torch.equal(differentiable.counts.long(), expected)
+
+
+def test_a_million_float32_samples_within_1e_9_of_float64(generator):
+    # one bin holds everything and the gap is 0.01: float32 sums lose it
+    probs = torch.full((1_000_000,), 0.51)
+    labels = (torch.arange(1_000_000) % 2).long()
+    assert float(expected_calibration_error(probs, labels)) == pytest.approx(float(probs[0].double()) - 0.5, abs=1e-9)
+    probs, labels = forecasts(generator, 200_000, torch.float32)
+    assert float(expected_calibration_error(probs, labels)) == pytest.approx(by_definition(probs, labels, 15, "l1"), abs=1e-9)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_agrees_with_torchmetrics(generator, norm):
+    from torchmetrics.functional.classification import binary_calibration_error, multiclass_calibration_error
+
+    probs, labels = forecasts(generator)  # torchmetrics works in float32, whatever it is given
+    assert float(expected_calibration_error(probs, labels, norm=norm)) == pytest.approx(
+        float(binary_calibration_error(probs, labels, n_bins=15, norm=norm)), abs=1e-6
+    )
+    classes = torch.randn(2000, 4, generator=generator, dtype=torch.float64).softmax(1)
+    labels = torch.randint(0, 4, (2000,), generator=generator)
+    assert float(expected_calibration_error(classes, labels, bins=10, norm=norm)) == pytest.approx(
+        float(multiclass_calibration_error(classes, labels, num_classes=4, n_bins=10, norm=norm)), abs=1e-6
+    )
+
+
+def test_curve_agrees_with_scikit_learn(generator):
+    from sklearn.calibration import calibration_curve
+
+    probs, labels = forecasts(generator, 400)
+    probs = probs / 2  # the upper bins are empty
+    frequency, confidence = calibration_curve(labels.numpy(), probs.numpy(), n_bins=12)
+    curve = reliability_curve(probs, labels, bins=12)
+    full = curve.counts > 0
+    assert full.tolist() == [True] * 6 + [False] * 6
+    assert curve.frequency[~full].isnan().all()
+    assert np.allclose(curve.frequency[full], frequency, atol=1e-12, rtol=0)
+    assert np.allclose(curve.confidence[full], confidence, atol=1e-12, rtol=0)
+
+
+def test_brier_score_agrees_with_scikit_learn(generator, device):
+    from sklearn.metrics import brier_score_loss
+
+    probs, labels = forecasts(generator)
+    expected = brier_score_loss(labels.numpy(), probs.numpy())
+    assert float(brier_score(probs.to(device), labels.to(device))) == pytest.approx(expected, abs=1e-12)
+    classes = torch.randn(500, 4, generator=generator, dtype=torch.float64).softmax(1)
+    labels = torch.randint(0, 4, (500,), generator=generator)
+    expected = brier_score_loss(labels.numpy(), classes.numpy(), scale_by_half=False, labels=[0, 1, 2, 3])
+    assert float(brier_score(classes.to(device), labels.to(device))) == pytest.approx(expected, abs=1e-12)
+
+
+def test_brier_score_reductions_and_the_two_forms(generator):
+    probs, labels = forecasts(generator, 50)
+    each = brier_score(probs, labels, reduction="none")
+    assert each.shape == (50,)
+    assert float(brier_score(probs, labels, reduction="sum")) == pytest.approx(float(each.sum()), abs=1e-12)
+    assert float(brier_score(probs, labels)) == pytest.approx(float(each.mean()), abs=1e-12)
+    both = brier_score(torch.stack((1 - probs, probs), 1), labels, reduction="none")
+    torch.testing.assert_close(both, 2 * each)
+
+
+def test_brier_score_has_its_gradient(generator):
+    probs, labels = forecasts(generator, 6)
+    assert torch.autograd.gradcheck(lambda p: brier_score(p, labels), probs.requires_grad_())
+    assert torch.autograd.gradgradcheck(lambda p: brier_score(p, labels), probs)
+
+
+def test_brier_score_is_smallest_at_the_truth():
+    grid = torch.linspace(0, 1, 1001, dtype=torch.float64)
+    labels = torch.tensor([1] * 7 + [0] * 3)
+    risks = torch.stack([brier_score(p.expand(10), labels) for p in grid])
+    assert float(grid[risks.argmin()]) == pytest.approx(0.7)
+
+
+@pytest.mark.parametrize("bins", [None, 1, 10, 15])
+def test_murphy_terms_add_up_to_the_brier_score(generator, device, bins):
+    probs, labels = forecasts(generator, 1000)
+    probs = (probs * 40).round() / 40
+    parts = murphy_decomposition(probs.to(device), labels.to(device), bins=bins)
+    total = parts.reliability - parts.resolution + parts.uncertainty + parts.within
+    assert float(total) == pytest.approx(float(brier_score(probs, labels)), abs=1e-12)
+    base = float(labels.double().mean())
+    assert float(parts.uncertainty) == pytest.approx(base * (1 - base), abs=1e-12)
+    if bins is None:
+        assert float(parts.within) == pytest.approx(0, abs=1e-12)
+    if bins == 1:
+        assert float(parts.resolution) == pytest.approx(0, abs=1e-12)
+
+
+def test_murphy_reliability_is_the_squared_l2_error(generator):
+    probs, labels = forecasts(generator)
+    l2 = float(expected_calibration_error(probs, labels, norm="l2"))
+    assert float(murphy_decomposition(probs, labels, bins=15).reliability) == pytest.approx(l2**2, abs=1e-12)
+
+
+def test_a_temperature_that_was_put_in_is_found(generator, device):
+    logits = 2 * torch.randn(40_000, 5, generator=generator, dtype=torch.float64)
+    labels = torch.multinomial(logits.softmax(1), 1, generator=generator)[:, 0]
+    found = fit_temperature((3 * logits).to(device), labels.to(device))
+    assert found.dtype == torch.float64
+    # the estimate's spread is 1/sqrt(N * variance of the logits under the model) * T < 0.02; five of them
+    assert float(found) == pytest.approx(3, abs=0.1)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 50.0, 1e4])
+def test_temperature_is_stationary_and_moves_with_the_scale(generator, scale):
+    logits = torch.randn(300, 4, generator=generator, dtype=torch.float64)
+    labels = torch.multinomial((0.7 * logits).softmax(1), 1, generator=generator)[:, 0]
+    log_temperature = fit_temperature(scale * logits, labels).log().requires_grad_()
+    loss = torch.nn.functional.cross_entropy(scale * logits / log_temperature.exp(), labels)
+    (slope,) = torch.autograd.grad(loss, log_temperature)
+    assert abs(float(slope)) < 1e-9
+    assert float(fit_temperature(scale * logits, labels)) == pytest.approx(scale * float(fit_temperature(logits, labels)), rel=1e-9)
+
+
+def test_temperature_agrees_with_scikit_learn(generator):
+    from sklearn.base import BaseEstimator, ClassifierMixin
+    from sklearn.calibration import CalibratedClassifierCV
+    from sklearn.frozen import FrozenEstimator
+
+    class Ready(ClassifierMixin, BaseEstimator):
+        """A fitted classifier whose features are its logits."""
+
+        def fit(self, features, labels):
+            self.classes_ = np.arange(3)
+            return self
+
+        def decision_function(self, features):
+            return features
+
+        def predict(self, features):
+            return features.argmax(1)
+
+    logits = 4 * torch.randn(500, 3, generator=generator, dtype=torch.float64)
+    labels = torch.multinomial((logits / 3).softmax(1), 1, generator=generator)[:, 0]
+    ready = Ready().fit(logits.numpy(), labels.numpy())
+    peer = CalibratedClassifierCV(FrozenEstimator(ready), method="temperature").fit(logits.numpy(), labels.numpy())
+    ours = (logits / fit_temperature(logits, labels)).softmax(1)
+    # the peer's search stops at 64 float64 epsilons of its objective: 1e-6 in the temperature
+    assert np.allclose(ours, peer.predict_proba(logits.numpy()), atol=1e-5)
+
+
+def test_binary_temperature_is_that_of_two_classes(generator):
+    logits = 3 * torch.randn(200, generator=generator, dtype=torch.float64)
+    labels = torch.bernoulli(torch.sigmoid(logits / 2), generator=generator).long()
+    two = torch.stack((torch.zeros_like(logits), logits), 1)
+    assert float(fit_temperature(logits, labels)) == pytest.approx(float(fit_temperature(two, labels)), rel=1e-12)
+
+
+def test_no_temperature_is_best():
+    with pytest.raises(ValueError, match="`logits` should rank at least one label below another class"):
+        fit_temperature(torch.tensor([2.0, -1.0]), torch.tensor([1, 0]))
+    with pytest.raises(ValueError, match="`logits` should favour their labels on average"):
+        fit_temperature(torch.tensor([2.0, -1.0]), torch.tensor([0, 1]))
+
+
+def test_platt_agrees_with_scikit_learn(generator):
+    from sklearn.calibration import CalibratedClassifierCV
+    from sklearn.frozen import FrozenEstimator
+    from sklearn.svm import LinearSVC
+
+    features = torch.randn(600, 3, generator=generator, dtype=torch.float64)
+    labels = torch.bernoulli(torch.sigmoid(2 * features[:, 0] - 1), generator=generator).long()
+    machine = LinearSVC().fit(features[:200].numpy(), labels[:200].numpy())
+    scores = torch.from_numpy(machine.decision_function(features[200:].numpy()))
+    peer = CalibratedClassifierCV(FrozenEstimator(machine), method="sigmoid").fit(features[200:].numpy(), labels[200:].numpy())
+    expected = torch.from_numpy(peer.predict_proba(features[200:].numpy())[:, 1])
+    platt = fit_platt(scores, labels[200:])
+    # both minimise the same convex loss; scikit-learn's L-BFGS stops where the gradient is below 1e-6
+    torch.testing.assert_close(platt.probs(scores), expected, atol=1e-5, rtol=0)
+    calibrator = peer.calibrated_classifiers_[0].calibrators[0]
+    assert float(platt.slope) == pytest.approx(-calibrator.a_, rel=1e-4)
+    assert float(platt.intercept) == pytest.approx(-calibrator.b_, rel=1e-4)
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
+def test_platt_solves_its_score_equations_with_platts_targets(generator, device, scale):
+    scores = scale * torch.randn(80, generator=generator, dtype=torch.float64)
+    labels = torch.bernoulli(torch.sigmoid(scores / scale), generator=generator).long()
+    platt = fit_platt(scores.to(device), labels.to(device))
+    ones = int(labels.sum())
+    targets = torch.tensor([1 / (80 - ones + 2), (ones + 1) / (ones + 2)], dtype=torch.float64)[labels]
+    residual = platt.probs(scores.to(device)).cpu() - targets
+    assert abs(float(residual.sum())) < 1e-9
+    assert abs(float((residual * scores / scale).sum())) < 1e-9
+
+
+def test_platt_stays_finite_on_separable_and_on_equal_scores():
+    separable = fit_platt(torch.tensor([-2.0, -1.0, 1.0, 2.0]), torch.tensor([0, 0, 1, 1]))
+    assert 0 < float(separable.slope) < 10
+    constant = fit_platt(torch.full((4,), 3.0), torch.tensor([0, 1, 1, 1]))
+    assert float(constant.slope) == 0
+    # the mean of the targets 1/3, 4/5, 4/5, 4/5
+    assert float(constant.probs(torch.tensor(3.0))) == pytest.approx((1 / 3 + 3 * 4 / 5) / 4, abs=1e-6)
+    negatives = fit_platt(torch.tensor([0.0, 1.0]), torch.tensor([0, 0]))
+    assert float(negatives.probs(torch.tensor(0.5))) == pytest.approx(1 / 4, abs=1e-6)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_calibration_error_has_its_gradient_inside_the_bins(norm):
+    probs = torch.tensor([0.11, 0.13, 0.52, 0.71, 0.77], dtype=torch.float64, requires_grad=True)
+    labels = torch.tensor([0, 1, 1, 1, 0])
+    assert torch.autograd.gradcheck(lambda p: expected_calibration_error(p, labels, bins=10, norm=norm), probs)
+    perfect = torch.tensor([0.5, 0.5], requires_grad=True)
+    expected_calibration_error(perfect, torch.tensor([0, 1]), norm=norm).backward()
+    assert perfect.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_compiles_and_maps(generator, norm):
+    probs, labels = forecasts(generator, 600, torch.float32)
+    plain = expected_calibration_error(probs, labels, norm=norm)
+    compiled = torch.compile(lambda p, y: expected_calibration_error(p, y, norm=norm), fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(probs, labels), plain)
+    rows = torch.func.vmap(lambda p, y: expected_calibration_error(p, y, norm=norm))(probs.view(3, 200), labels.view(3, 200))
+    alone = [expected_calibration_error(p, y, norm=norm) for p, y in zip(probs.view(3, 200), labels.view(3, 200), strict=True)]
+    torch.testing.assert_close(rows, torch.stack(alone))
+    torch.testing.assert_close(torch.compile(brier_score, fullgraph=True, backend="aot_eager")(probs, labels), brier_score(probs, labels))
+
+
+def test_an_empty_batch_has_no_error():
+    nothing, none = torch.zeros(0), torch.zeros(0, dtype=torch.long)
+    assert [float(expected_calibration_error(nothing, none, norm=norm)) for norm in NORMS] == [0, 0, 0]
+    assert float(brier_score(nothing, none)) == 0
+    assert reliability_curve(nothing, none, bins=3).counts.tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("labels_type", [torch.uint8, torch.int32, torch.int64])
+def test_any_integer_labels_and_any_layout(generator, labels_type):
+    probs, labels = forecasts(generator, 100)
+    expected = expected_calibration_error(probs, labels)
+    strided = torch.stack((probs, probs), 1)[:, 0]
+    torch.testing.assert_close(expected_calibration_error(strided, labels.to(labels_type)), expected)
+    torch.testing.assert_close(brier_score(strided, labels.to(labels_type)), brier_score(probs, labels))
+
+
+HALF, ONE = torch.tensor([0.5]), torch.tensor([1])
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (
+            lambda: expected_calibration_error(HALF, torch.tensor([[1]])),
+            ValueError,
+            "`labels` should have shape (1,) to match `probs`; found (1, 1).",
+        ),
+        (
+            lambda: expected_calibration_error(HALF[None, None], ONE),
+            ValueError,
+            "`probs` should have shape [N] or [N, K] with K >= 1; found (1, 1, 1).",
+        ),
+        (lambda: expected_calibration_error(torch.tensor([1.5]), ONE), ValueError, "`probs` should lie in [0, 1]; found values from 1.5 to 1.5."),
+        (lambda: expected_calibration_error(torch.tensor([math.nan]), ONE), ValueError, "`probs` should lie in [0, 1]; found NaN."),
+        (lambda: expected_calibration_error(HALF, 2 * ONE), ValueError, "`labels` should lie in [0, 2); found values from 2 to 2."),
+        (lambda: expected_calibration_error(HALF, HALF), TypeError, "`labels` should have an integer dtype; found torch.float32."),
+        (lambda: expected_calibration_error(ONE, ONE), TypeError, "`probs` should have a floating-point dtype; found torch.int64."),
+        (lambda: expected_calibration_error(HALF, ONE, norm="l3"), ValueError, "`norm` should be one of 'l1', 'l2', 'max'; found 'l3'."),
+        (lambda: expected_calibration_error(HALF, ONE, bins=0), ValueError, "`bins` should be at least 1; found 0."),
+        (lambda: expected_calibration_error(HALF, ONE, bins=1.5), TypeError, "`bins` should be an integer; found float."),
+        (lambda: reliability_curve(HALF, ONE, bins=0), ValueError, "`bins` should be at least 1; found 0."),
+        (lambda: brier_score(HALF, ONE, reduction="all"), ValueError, "`reduction` should be one of 'mean', 'sum', 'none'; found 'all'."),
+        (lambda: brier_score(HALF, torch.tensor([1, 1])), ValueError, "`labels` should have shape (1,) to match `probs`; found (2,)."),
+        (lambda: murphy_decomposition(HALF[None], ONE), ValueError, "`probs` should have shape [N]; found (1, 1)."),
+        (lambda: murphy_decomposition(HALF[:0], ONE[:0]), ValueError, "`labels` should hold at least one label; found none."),
+        (lambda: fit_temperature(HALF[:0], ONE[:0]), ValueError, "`logits` should hold at least one case; found (0,)."),
+        (lambda: fit_temperature(torch.tensor([math.inf]), ONE), ValueError, "`logits` should be finite; found an infinity."),
+        (lambda: fit_temperature(torch.zeros(2, 3), torch.tensor([0, 3])), ValueError, "`labels` should lie in [0, 3); found values from 0 to 3."),
+        (lambda: fit_platt(HALF[None], ONE), ValueError, "`scores` should have shape [N]; found (1, 1)."),
+        (lambda: fit_platt(torch.tensor([math.nan]), ONE), ValueError, "`scores` should be finite; found NaN."),
+        (lambda: fit_platt(HALF, HALF), TypeError, "`labels` should have an integer dtype; found torch.float32."),
+        (lambda: fit_platt(HALF[:0], ONE[:0]), ValueError, "`scores` should hold at least one case; found (0,)."),
+    ],
+)
+def test_what_bad_arguments_get(call, error, message):
+    with pytest.raises(error) as caught:
+        call()
+    assert str(caught.value) == message
+
+
+def test_the_public_names():
+    assert sorted(reliability.__all__) == [
+        "MurphyDecomposition",
+        "PlattScaling",
+        "ReliabilityCurve",
+        "brier_score",
+        "expected_calibration_error",
+        "fit_platt",
+        "fit_temperature",
+        "murphy_decomposition",
+        "reliability_curve",
+    ]
