@@ -95,7 +95,7 @@ def one_report_moves_an_even_guess_to_this(seed: int) -> Measurement:
 
 @claim(
     "X05",
-    statement="Beyond the article: a loss of the noisy label can equal the clean loss on average.",
+    statement="A loss of the noisy label can equal the clean loss on average.",
     verdict="holds",
     corrected="Natarajan's corrected loss is unbiased and, for the logistic loss, convex; but it has no lower bound.",
     chapter="privacy",
