@@ -41,7 +41,7 @@ chapter: | $(PYTHON)  ## CHAPTER=chapters/principles/the-cliff.md: build that on
 	@$(PYTHON) _ext/build.py $(CHAPTER)
 
 lock: $(INSTALLED)  ## write requirements.txt anew from what is installed in .venv
-	@{ sed -n '/^#/p' requirements.txt; $(PIP) freeze --exclude-editable | sed 's/+cpu$$//'; } > requirements.new && mv requirements.new requirements.txt
+	@{ sed -n '/^#/p' requirements.txt; $(PIP) freeze --all --exclude-editable --exclude pip | sed 's/+cpu$$//'; } > requirements.new && mv requirements.new requirements.txt
 
 clean:  ## remove everything that was built; .venv stays
 	@rm -rf _build build dist lossbook.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
@@ -58,5 +58,5 @@ $(INSTALLED): requirements.txt pyproject.toml | $(PYTHON)
 	@echo "Installing the versions in requirements.txt (a few minutes the first time) ..."
 	@$(if $(TORCH_INDEX),$(PIP) install --quiet --no-deps --retries 0 --extra-index-url $(TORCH_INDEX) $$(grep '^torch==' requirements.txt) 2>.venv/install.log || { cat .venv/install.log; exit 1; },:)
 	@$(PIP) install --quiet -r requirements.txt 2>>.venv/install.log || { cat .venv/install.log; exit 1; }
-	@$(PIP) install --quiet --no-deps --editable . >>.venv/install.log 2>&1 || { cat .venv/install.log; exit 1; }
+	@$(PIP) install --quiet --no-deps --no-build-isolation --editable . >>.venv/install.log 2>&1 || { cat .venv/install.log; exit 1; }
 	@touch $@

@@ -25,7 +25,7 @@ def build(target: Path, work: Path, toc: Path, **options: Any) -> bool:
         "lossbook_cache_root": str(work / "executed"),
     }
     status = build_sphinx(
-        ROOT, target, noconfig=True, path_config=ROOT / "_config.yml", confoverrides=settings, doctreedir=work / "doctrees", **options
+        ROOT, target, noconfig=True, path_config=ROOT / "_config.yml", confoverrides=settings, doctreedir=work / "doctrees", quiet=True, **options
     )
     return status == 0
 
@@ -33,6 +33,7 @@ def build(target: Path, work: Path, toc: Path, **options: Any) -> bool:
 def build_book() -> bool:
     """The whole book."""
     target = ROOT / "_build/html"
+    print("Building the book; pages whose code or package changed are executed, two at a time.", flush=True)
     done = build(target, ROOT / "_build/work", ROOT / "_toc.yml", warningiserror=True, keep_going=True)
     print(f"\nThe book: {(target / 'index.html').as_uri()}\nor, served: make serve" if done else "\nThe book was not built: see the warnings above.")
     return done
@@ -46,7 +47,7 @@ def build_chapter(chapter: Path) -> bool:
     toc = work / "_toc.yml"
     others = f"chapters: [{{file: {BIBLIOGRAPHY}}}]\n" if (ROOT / f"{BIBLIOGRAPHY}.md").exists() else ""
     toc.write_text(f"format: jb-book\nroot: {page.as_posix()}\n{others}")
-    done = build(target, work, toc, quiet=True)
+    done = build(target, work, toc)
     print(target / page.with_suffix(".html"))
     return done
 

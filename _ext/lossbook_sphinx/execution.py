@@ -22,9 +22,8 @@ from nbformat import NotebookNode
 from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.environment import BuildEnvironment
-from sphinx.util import logging
+from sphinx.errors import ExtensionError
 
-LOGGER = logging.getLogger(__name__)
 WORKERS = 2
 # Explorers write only their static HTML, and two kernels share two cores without a quarrel.
 KERNEL_ENVIRONMENT = {"LOSSBOOK_STATIC": "1", "MPLBACKEND": "agg", "OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
@@ -60,10 +59,7 @@ def execute(notebook: NotebookNode, path: Path, timeout: int) -> ExecutionResult
 
 
 def execute_in_parallel(app: Sphinx, env: BuildEnvironment, docnames: list[str]) -> None:
-    """Fill the cache for the pages about to be read, `WORKERS` at a time.
-
-    A page that raises is not cached: myst-nb meets it again when Sphinx reads the page, and reports it as the error it is.
-    """
+    """Fill the cache for the pages about to be read, `WORKERS` at a time. Pages that raise end the build, all of them named with their tracebacks."""
     settings = env.mystnb_config  # type: ignore[attr-defined]
     if settings.execution_mode != "cache":
         return
@@ -80,15 +76,18 @@ def execute_in_parallel(app: Sphinx, env: BuildEnvironment, docnames: list[str])
             cache.match_cache_notebook(notebook)
         except KeyError:
             waiting.append((docname, path, notebook))
+    raised = []
     with ThreadPoolExecutor(WORKERS) as pool:
         results = pool.map(lambda page: execute(page[2], page[1], settings.execution_timeout), waiting)
         for (docname, path, notebook), result in zip(waiting, results, strict=True):
             if result.err is not None:
-                LOGGER.info("raised: %s", docname)
+                raised.append(f"{docname} raised:\n\n{result.err}")
                 continue
             bundle = CacheBundleIn(notebook, str(path), data={"execution_seconds": result.time})
             cache.cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
-            LOGGER.info("executed in %.1f s: %s", result.time, docname)
+            print(f"executed in {result.time:5.1f} s: {docname}", flush=True)
+    if raised:
+        raise ExtensionError("\n\n".join(raised))
 
 
 def setup(app: Sphinx) -> None:

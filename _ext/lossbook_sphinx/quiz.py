@@ -57,10 +57,9 @@ class QuizDirective(SphinxDirective):
         if not isinstance(listing, nodes.bullet_list):
             raise self.error("A quiz ends in a list of answers: '- [ ] wrong' or '- [x] right', each with '  - why' under it.")
         answers = [self.read_answer(item) for item in listing.children]
-        if len(answers) < 2 or sum(node["right"] for node in answers) != 1:
-            raise self.error(
-                f"A quiz has two answers or more, one of them marked [x]; found {len(answers)}, {sum(n['right'] for n in answers)} marked."
-            )
+        right = sum(node["right"] for node in answers)
+        if len(answers) < 2 or right != 1:
+            raise self.error(f"A quiz has two answers or more, one of them marked [x]; found {len(answers)}, {right} marked.")
         node = quiz("", question("", nodes.paragraph("", "", *asked), *before), *answers)
         node["ids"] = [f"quiz-{self.env.new_serialno('quiz') + 1}"]
         for position, entry in enumerate(answers):
