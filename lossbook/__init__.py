@@ -26,6 +26,7 @@ _MODULES = (
     "multiclass",
     "plots",
     "privacy",
+    "quantization",
     "reliability",
     "scoring",
     "zero_one",

@@ -20,3 +20,8 @@ def log_sigmoid(x: Tensor) -> Tensor:
 def times_log(probs: Tensor, logs: Tensor) -> Tensor:
     """p · ln q with 0 · (-∞) = 0, in value and gradient: an outcome that never happens costs nothing, however improbable the model holds it."""
     return probs * torch.where((probs == 0) & logs.isneginf(), 0.0, logs)
+
+
+def at_least_float32(x: Tensor) -> Tensor:
+    """x itself in float32 and float64, and in float32 where its dtype is narrower: integers up to 2²⁴ stay apart, and 1e4 · 1e4 is finite."""
+    return x if x.dtype in (torch.float32, torch.float64) else x.float()

@@ -15,6 +15,7 @@ from torch import Tensor
 from lossbook._checks import check_choice, check_count, check_floating, check_ndim, values_readable, wrong_value
 from lossbook._reduction import Reduction, check_reduction, reduce
 from lossbook._scaling import PlattScaling, check_cases, fit_platt, fit_temperature
+from lossbook._stable import at_least_float32
 
 __all__ = [
     "MurphyDecomposition",
@@ -212,14 +213,9 @@ def _checked(probs: Tensor, labels: Tensor, bins: int) -> tuple[Tensor, Tensor]:
     check_count("bins", bins)
     check_cases(probs, labels)
     if probs.ndim == 1:
-        return _wide(probs), labels
+        return at_least_float32(probs), labels
     confidence, top = probs.max(dim=1)
-    return _wide(confidence), (top == labels).to(torch.uint8)
-
-
-def _wide(confidence: Tensor) -> Tensor:
-    """At least float32, so that p * bins keeps every integer up to `bins` apart."""
-    return confidence if confidence.dtype in (torch.float32, torch.float64) else confidence.float()
+    return at_least_float32(confidence), (top == labels).to(torch.uint8)
 
 
 def _edges(bins: int, device: torch.device) -> Tensor:

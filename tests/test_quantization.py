@@ -1,0 +1,195 @@
+"""quantization: grids against brute force, worst changes against a search of the rounding cell."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lossbook.margins import LOSSES, hinge, logistic
+from lossbook.quantization import grid_scale, quantize, quantize_probs, worst_change, worst_cross_entropy_change
+from tests.tolerances import assert_near
+
+
+@pytest.mark.parametrize("bits", [2, 3, 4, 8])
+def test_each_value_moves_to_the_nearest_level(generator: torch.Generator, device: torch.device, real_dtype: torch.dtype, bits: int) -> None:
+    values = (4 * torch.randn(500, generator=generator, dtype=torch.float64)).to(device, real_dtype)
+    levels = torch.arange(-(2 ** (bits - 1)) + 1, 2 ** (bits - 1), dtype=torch.float64)
+    assert len(levels) == 2**bits - 1
+    for scale, factor in ((None, float(grid_scale(values, bits=bits))), (0.75, 0.75)):
+        grid = factor * levels
+        nearest = grid[(values.double().cpu()[:, None] - grid).abs().argmin(1)]
+        rounded = quantize(values, bits=bits, scale=scale)
+        assert (rounded.dtype, rounded.device.type) == (real_dtype, device.type)
+        assert_near(rounded, nearest)
+
+
+@pytest.mark.parametrize("bits", [2, 4, 8])
+def test_the_default_grid_reaches_the_largest_value_and_clamps_nothing(generator: torch.Generator, bits: int) -> None:
+    values = torch.randn(200, generator=generator, dtype=torch.float64)
+    step = grid_scale(values, bits=bits)
+    assert float((quantize(values, bits=bits) - values).abs().max()) <= float(step) / 2 * (1 + 1e-12)
+    widest = values.abs().argmax()
+    assert float(quantize(values, bits=bits)[widest]) == pytest.approx(float(values[widest]), rel=1e-12)
+
+
+def test_rounding_again_changes_nothing_and_signs_are_alike(generator: torch.Generator) -> None:
+    values = torch.randn(100, generator=generator, dtype=torch.float64)
+    once = quantize(values, bits=4)
+    torch.testing.assert_close(quantize(once, bits=4), once)
+    torch.testing.assert_close(quantize(-values, bits=4), -once)
+    assert quantize(torch.zeros(3), bits=4).tolist() == [0, 0, 0]
+
+
+def test_a_scale_for_each_row() -> None:
+    values = torch.tensor([[1.4, 2.6], [14.0, 26.0]])
+    assert quantize(values, bits=8, scale=torch.tensor([[1.0], [10.0]])).tolist() == [[1, 3], [10, 30]]
+
+
+def test_all_dtypes_survive_extremes(dtype: torch.dtype, device: torch.device) -> None:
+    values = torch.tensor([-1e4, -1.0, 0.0, 1.0, 1e4], dtype=dtype, device=device)
+    for bits in (2, 8, 24):
+        rounded = quantize(values, bits=bits)
+        assert rounded.dtype == dtype
+        assert rounded.isfinite().all()
+        assert float(rounded[-1]) == pytest.approx(float(values[-1]), rel=1e-2)
+    logits = torch.stack((values, -values), 1).requires_grad_()
+    risen = worst_cross_entropy_change(logits, torch.zeros(5, dtype=torch.long, device=device), step=0.5, reduction="none")
+    (slope,) = torch.autograd.grad(risen.sum(), logits)
+    assert risen.isfinite().all()
+    assert slope.isfinite().all()
+    assert worst_change(logistic, values, step=0.5).isfinite().all()
+
+
+@pytest.mark.parametrize("bits", [1, 2, 8])
+def test_probabilities_move_to_the_nearest_of_all_levels(device: torch.device, dtype: torch.dtype, bits: int) -> None:
+    probs = torch.linspace(0, 1, 301, dtype=torch.float64).to(device, dtype)
+    levels = torch.arange(2**bits, dtype=torch.float64) / (2**bits - 1)
+    nearest = levels[(probs.double().cpu()[:, None] - levels).abs().argmin(1)]
+    ties = (probs.double().cpu() * (2**bits - 1) % 1 - 0.5).abs() < 1e-4
+    assert_near(quantize_probs(probs, bits=bits)[~ties], nearest[~ties])
+
+
+def test_a_rounded_probability_can_cost_infinitely_much() -> None:
+    assert float(-quantize_probs(torch.tensor(0.001), bits=8).log()) == math.inf
+    assert float(-quantize_probs(torch.tensor(0.999), bits=8).log()) == 0
+
+
+@pytest.mark.parametrize("name", [name for name, loss in LOSSES.items() if loss.is_convex or name in ("ramp", "sigmoid", "zero_one")])
+def test_no_move_inside_the_cell_changes_more(name: str) -> None:
+    margins = torch.linspace(-5, 5, 201, dtype=torch.float64) + 1e-3
+    moves = torch.linspace(-0.25, 0.25, 501, dtype=torch.float64)
+    searched = (LOSSES[name](margins[:, None] + moves) - LOSSES[name](margins)[:, None]).abs().amax(1)
+    torch.testing.assert_close(worst_change(LOSSES[name], margins, step=0.5), searched, rtol=1e-12, atol=1e-12)
+
+
+def test_no_loss_changes_more_than_its_slope_allows() -> None:
+    margins = torch.linspace(-8, 8, 401, dtype=torch.float64)
+    bounded = {name: loss for name, loss in LOSSES.items() if math.isfinite(loss.lipschitz)}
+    assert {"hinge", "logistic"} <= set(bounded)
+    for loss in bounded.values():
+        assert float(worst_change(loss, margins, step=0.5).max()) <= loss.lipschitz * 0.25 + 1e-12
+
+
+def test_a_margin_on_a_grid_changes_the_losses_within_their_worst(generator: torch.Generator) -> None:
+    margins = 5 * torch.randn(2000, generator=generator, dtype=torch.float64)
+    rounded = quantize(margins, bits=8, scale=0.5)
+    for loss in (hinge, logistic):
+        change = (loss(rounded) - loss(margins)).abs()
+        assert bool((change <= worst_change(loss, margins, step=0.5) + 1e-12).all())
+
+
+@pytest.mark.parametrize("step", [1e-3, 0.5, 4.0])
+def test_the_worst_corner_of_cross_entropy_by_trying_all_corners(generator: torch.Generator, device: torch.device, step: float) -> None:
+    logits = 3 * torch.randn(20, 4, generator=generator, dtype=torch.float64)
+    labels = torch.randint(4, (20,), generator=generator)
+    corners = torch.tensor(list(itertools.product([-step / 2, step / 2], repeat=4)), dtype=torch.float64)
+    here = F.cross_entropy(logits, labels, reduction="none")
+    there = torch.stack([F.cross_entropy(logits + corner, labels, reduction="none") for corner in corners])
+    found = worst_cross_entropy_change(logits.to(device), labels.to(device), step=step, reduction="none")
+    assert_near(found, (there - here).abs().amax(0))
+    first_order = (1 - logits.softmax(1).gather(1, labels[:, None])[:, 0]) * step
+    if step == 1e-3:
+        assert float((found.cpu() - first_order).abs().max()) < step**2
+
+
+def test_worst_cross_entropy_change_reductions_class_axis_and_one_class(generator: torch.Generator) -> None:
+    logits, labels = torch.randn(3, 4, 5, generator=generator), torch.randint(4, (3, 5), generator=generator)
+    each = worst_cross_entropy_change(logits, labels, step=1.0, reduction="none")
+    assert each.shape == (3, 5)
+    torch.testing.assert_close(worst_cross_entropy_change(logits, labels, step=1.0, reduction="sum"), each.sum())
+    torch.testing.assert_close(worst_cross_entropy_change(logits, labels, step=1.0), each.mean())
+    torch.testing.assert_close(each[1, 2], worst_cross_entropy_change(logits[1, :, 2], labels[1, 2], step=1.0))
+    assert float(worst_cross_entropy_change(torch.zeros(2, 1), torch.tensor([0, 0]), step=1.0)) == 0
+
+
+def test_two_classes_are_the_margin() -> None:
+    margins = torch.linspace(-6, 6, 25, dtype=torch.float64)
+    # both logits move by δ, so the margin moves by 2 δ: the cell of a step twice as large
+    logits = torch.stack((margins, torch.zeros_like(margins)), 1)
+    both = worst_cross_entropy_change(logits, torch.zeros(25, dtype=torch.long), step=0.5, reduction="none")
+    torch.testing.assert_close(both, worst_change(logistic, margins, step=1.0), rtol=1e-12, atol=1e-12)
+
+
+def test_gradients_compile_and_vmap(generator: torch.Generator) -> None:
+    logits = torch.randn(6, 3, generator=generator, dtype=torch.float64, requires_grad=True)
+    labels = torch.tensor([0, 1, 2, 0, 1, 2])
+    assert torch.autograd.gradcheck(lambda z: worst_cross_entropy_change(z, labels, step=0.5), logits)
+    assert torch.autograd.gradgradcheck(lambda z: worst_cross_entropy_change(z, labels, step=0.5), logits)
+    (flat,) = torch.autograd.grad(quantize(logits, bits=4).sum(), logits)
+    assert flat.abs().max() == 0
+
+    def both(z: Tensor) -> Tensor:
+        return quantize(z, bits=4) + worst_change(logistic, z, step=0.5) + worst_cross_entropy_change(z, labels, step=0.5)
+
+    values = logits.detach().float()
+    torch.testing.assert_close(torch.compile(both, fullgraph=True, backend="aot_eager")(values), both(values))
+    alone = torch.stack([quantize(row, bits=4) for row in values])
+    torch.testing.assert_close(torch.func.vmap(lambda row: quantize(row, bits=4))(values), alone)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: quantize(torch.tensor([1]), bits=4), TypeError, "`values` should have a floating-point dtype; found torch.int64."),
+        (lambda: quantize(torch.ones(2), bits=1), ValueError, "`bits` should be at least 2; found 1."),
+        (lambda: quantize(torch.ones(2), bits=4.0), TypeError, "`bits` should be an integer; found float."),
+        (lambda: quantize(torch.ones(2), bits=32), ValueError, "`bits` should be at most 24, beyond which float32 has no more levels; found 32."),
+        (lambda: quantize(torch.ones(2), bits=4, scale=0.0), ValueError, "`scale` should lie in (0, inf]; found 0.0."),
+        (lambda: quantize(torch.ones(2), bits=4, scale=-torch.ones(2)), ValueError, "`scale` should be positive; found values down to -1."),
+        (lambda: grid_scale(torch.ones(0), bits=4), ValueError, "`values` should hold at least one value; found shape (0,)."),
+        (lambda: quantize_probs(torch.tensor([1.5]), bits=4), ValueError, "`probs` should lie in [0, 1]; found values from 1.5 to 1.5."),
+        (lambda: quantize_probs(torch.tensor([0.5]), bits=0), ValueError, "`bits` should be at least 1; found 0."),
+        (lambda: worst_change(hinge, torch.tensor([1]), step=1.0), TypeError, "`margins` should have a floating-point dtype; found torch.int64."),
+        (lambda: worst_change(hinge, torch.ones(2), step=0.0), ValueError, "`step` should lie in (0, inf]; found 0.0."),
+        (
+            lambda: worst_change(torch.sum, torch.ones(2), step=1.0),
+            ValueError,
+            "`loss(margins)` should have shape (2,) to match `margins`; found ().",
+        ),
+        (
+            lambda: worst_cross_entropy_change(torch.ones(2, 3), torch.tensor([0, 3]), step=1.0),
+            ValueError,
+            "`labels` should lie in [0, 3); found values from 0 to 3.",
+        ),
+        (
+            lambda: worst_cross_entropy_change(torch.ones(2, 3), torch.tensor([[0], [1]]), step=1.0),
+            ValueError,
+            "`labels` should have shape (2,) to match `logits`; found (2, 1).",
+        ),
+        (
+            lambda: worst_cross_entropy_change(torch.ones(2, 3), torch.tensor([0, 1]), step=1.0, reduction="all"),
+            ValueError,
+            "`reduction` should be one of 'mean', 'sum', 'none'; found 'all'.",
+        ),
+    ],
+)
+def test_what_bad_arguments_get(call: Callable[[], Tensor], error: type[Exception], message: str) -> None:
+    with pytest.raises(error) as caught:
+        call()
+    assert str(caught.value) == message
