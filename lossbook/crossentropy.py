@@ -1,7 +1,7 @@
 """Cross-entropy and its relatives: what a model pays, in nats, for the probability it gave to what happened.
 
 The class axis, everywhere in this module, is torch's: axis 0 of one distribution [K], axis 1 of a batch [N, K] or [N, K, ...].
-Chapters: "The probabilist" and "The art of doubt".
+Chapters: probability, label-smoothing.
 """
 
 from __future__ import annotations

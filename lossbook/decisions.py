@@ -1,4 +1,4 @@
-"""From probabilities to actions: what a mistake costs decides what to do. Chapters: "The probabilist" and "What a mistake is worth".
+"""From probabilities to actions: what a mistake costs decides what to do. Chapters: probability, opportunity-cost.
 
 A cost matrix has a row for each truth and a column for each action: `cost_matrix[truth, action]`. More actions than classes are legal; one
 more column of a constant cost is the option to ask somebody else.

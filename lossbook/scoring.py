@@ -1,7 +1,7 @@
 """Losses built from an entropy: Savage's proper scoring rules, the spherical score, and sparsemax as a Fenchel-Young loss.
 
 A concave entropy H(p) says how unsure a distribution is; its tangents are a loss that no forecaster beats by saying anything but p.
-Chapter: "The probabilist".
+Chapter: probability.
 """
 
 from __future__ import annotations

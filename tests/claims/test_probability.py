@@ -1,0 +1,124 @@
+"""C15 to C19, X01, X06, X08 and X10: each measure holds, and each number is confirmed by other means."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy.integrate import quad
+from scipy.optimize import minimize_scalar
+from scipy.stats import entropy, norm
+
+from lossbook.claims import LEDGER
+from lossbook.claims import probability as claims
+
+VERDICTS = {
+    "C15": "holds",
+    "C16": "conditional",
+    "C17": "conditional",
+    "C18": "conditional",
+    "C19": "conditional",
+    "X01": "holds",
+    "X06": "holds",
+    "X08": "holds",
+    "X10": "holds",
+}
+
+
+@pytest.mark.parametrize("claim_id", VERDICTS)
+def test_claim_holds_with_its_verdict(claim_id: str) -> None:
+    for seed in range(2):
+        assert LEDGER[claim_id].measure(seed).holds
+    assert LEDGER[claim_id].verdict == VERDICTS[claim_id]
+    assert LEDGER[claim_id].chapter == "probability"
+
+
+def test_c15_the_plain_formula_in_python_floats() -> None:
+    details = LEDGER["C15"].measure().details
+    assert set(details) == {"logistic", "binary", "softmax"}
+    from lossbook.crossentropy import binary_cross_entropy
+
+    for margin in (-30.0, -1.0, 0.0, 2.5, 30.0):
+        ours = float(binary_cross_entropy(torch.tensor(margin, dtype=torch.float64), torch.tensor(1.0, dtype=torch.float64)))
+        assert ours == pytest.approx(math.log1p(math.exp(-margin)), rel=1e-14)
+
+
+def test_c16_numpy_rounds_to_zero_at_the_same_margin() -> None:
+    details = LEDGER["C16"].measure().details
+    steps = np.arange(0, 30, 0.01, dtype=np.float32)
+    naive = np.log(np.float32(1) + np.exp(-steps))
+    assert details["first_zero"] == pytest.approx(float(steps[naive == 0].min()), abs=0.02)
+    assert details["float64_value"] == pytest.approx(math.log1p(math.exp(-20)), rel=1e-6)
+
+
+def test_c17_another_optimiser_finds_both_minima() -> None:
+    truth = np.array([0.6, 0.05, 0.35])
+    details = LEDGER["C17"].measure().details
+    for name, divergence in (
+        ("forward_minimum", lambda a: entropy(truth, [a, a, 1 - 2 * a])),
+        ("reverse_minimum", lambda a: entropy([a, a, 1 - 2 * a], truth)),
+    ):
+        found = minimize_scalar(divergence, bounds=(1e-6, 0.5 - 1e-6), method="bounded", options={"xatol": 1e-10}).x
+        assert details[name] == pytest.approx(found, abs=2e-5)
+    assert details["forward_minimum"] - details["reverse_minimum"] > 0.07  # the direction matters
+
+
+def test_c18_the_line_that_misses_the_middle() -> None:
+    assert LEDGER["C18"].measure().details["largest_error_of_a_line_on_a_U"] == pytest.approx(8 / 15, abs=1e-6)
+    p = minimize_scalar(lambda q: -0.7 * math.log(q) - 0.3 * math.log(1 - q), bounds=(1e-6, 1 - 1e-6), method="bounded", options={"xatol": 1e-10}).x
+    assert LEDGER["C18"].measure().value == pytest.approx(p, abs=1e-6)
+
+
+def test_c19_costs_by_quadrature_and_by_drawing() -> None:
+    measurement = LEDGER["C19"].measure()
+    best = minimize_scalar(lambda cut: 0.5 * (norm.sf(cut, -1) + 9 * norm.cdf(cut, 1)), bounds=(-5, 5), method="bounded").fun
+    assert measurement.expected == pytest.approx(best, abs=1e-8)
+    assert measurement.value >= best - 1e-12
+    features, signs = claims.two_normals(400_000, 5)
+    called = features[:, 0] > -0.5 * math.log(9)
+    paid = float((called & (signs < 0)).double().mean() + 9 * (~called & (signs > 0)).double().mean())
+    assert abs(paid - best) < 5 * math.sqrt(0.5 * 81 * norm.cdf(-math.log(3) - 1) / 400_000) + 5 * 0.5 / math.sqrt(400_000)
+    assert measurement.details["weighted_hinge_at_zero"] < measurement.details["hinge_score_read_as_logit"]
+
+
+def test_x01_answers_by_another_optimiser() -> None:
+    details = LEDGER["X01"].measure().details
+    for name, loss in (
+        ("focal_loss_answers", lambda q: -((1 - q) ** 2) * math.log(q)),
+        ("smoothed_cross_entropy_answers", lambda q: -0.9 * math.log(q) - 0.1 * math.log(1 - q)),
+    ):
+        found = minimize_scalar(
+            lambda q, loss=loss: 0.7 * loss(q) + 0.3 * loss(1 - q), bounds=(0.01, 0.99), method="bounded", options={"xatol": 1e-9}
+        ).x
+        assert details[name] == pytest.approx(found, abs=1e-4)
+
+
+def test_x06_chow_by_quadrature() -> None:
+    details = LEDGER["X06"].measure().details
+
+    def posterior(x: float) -> float:
+        return norm.pdf(x, 1) / (norm.pdf(x, 1) + norm.pdf(x, -1))
+
+    edge = math.log(9) / 2
+    assert posterior(edge) == pytest.approx(0.9, abs=1e-12)
+    assert details["error"] == pytest.approx(quad(lambda x: norm.pdf(x, 1), -12, -edge)[0], abs=1e-4)
+    assert details["declined"] == pytest.approx(quad(lambda x: norm.pdf(x, 1), -edge, edge)[0], abs=1e-4)
+    assert LEDGER["X06"].measure().value < details["risk_without_declining"]
+
+
+def test_x08_no_other_cut_has_a_lower_balanced_error() -> None:
+    measurement = LEDGER["X08"].measure()
+    balanced = [0.5 * (norm.sf(cut, -1) + norm.cdf(cut, 1)) for cut in np.linspace(-3, 3, 601)]
+    assert measurement.value == pytest.approx(min(balanced), abs=1e-4)
+    plain = [0.95 * norm.sf(cut, -1) + 0.05 * norm.cdf(cut, 1) for cut in np.linspace(-3, 4, 7001)]
+    assert measurement.details["plain_error_before"] == pytest.approx(min(plain), abs=1e-4)
+
+
+def test_x10_by_hand() -> None:
+    details = LEDGER["X10"].measure().details
+    # Two classes at gap 0: sparsemax is (1/2, 1/2), so the loss is 0 − ½·½ + ½ − 0 = 1/4.
+    assert details["loss_at_gap_0"] == pytest.approx(0.25, abs=1e-12)
+    assert details["loss_at_gap_1"] == 0.0
+    assert details["generalized_at_q_half"] == pytest.approx(2 * (1 - math.sqrt(0.1)), abs=1e-12)
