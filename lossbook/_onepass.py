@@ -1,0 +1,92 @@
+"""Element-wise losses in one pass: value and gradient together, piece by piece, nothing kept but the gradient.
+
+On a CPU a fresh tensor of several megabytes is page-faulted in anew at every step, about 1 ns an element, and a loss of a dozen operations makes
+two dozen such tensors. Pieces that fit the cache cost none of that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from lossbook._reduction import reduce
+
+PIECE = 2**17
+
+
+class OnePass(NamedTuple):
+    """A loss of (logits, targets), twice.
+
+    `plain` gives the element-wise losses with torch's own derivatives, for everything that traces, maps or differentiates twice. `kernel` takes a
+    scale and gives losses and slopes d loss / d logits, both times the scale.
+    """
+
+    plain: Callable[[Tensor, Tensor], Tensor]
+    kernel: Callable[[Tensor, Tensor, float], tuple[Tensor, Tensor]]
+
+
+def one_pass(loss: OnePass, logits: Tensor, targets: Tensor, reduction: str) -> Tensor:
+    """The reduced loss; half precision is computed in float32 and rounded once."""
+    if logits.dtype not in (torch.float32, torch.float64):
+        return reduce(loss.plain(logits.float(), targets.float()), reduction).to(logits.dtype)
+    if logits.numel() == 0 or targets.requires_grad or _transformed(logits) or _transformed(targets):
+        return reduce(loss.plain(logits, targets), reduction)
+    result: Tensor = _OnePass.apply(logits, targets, loss, reduction)  # type: ignore[no-untyped-call]
+    return result
+
+
+def _transformed(tensor: Tensor) -> bool:
+    """Under `torch.compile` or `torch.func`, or a tensor subclass: there the plain formula is the one to follow."""
+    if torch.compiler.is_compiling() or type(tensor) not in (Tensor, torch.nn.Parameter):
+        return True
+    return torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+
+
+class _OnePass(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, targets: Tensor, loss: OnePass, reduction: str) -> Tensor:
+        ctx.save_for_backward(logits, targets)
+        ctx.loss, ctx.reduction = loss, reduction
+        value, ctx.slope = _run(loss, logits, targets, reduction)
+        return value
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        logits, targets = ctx.saved_tensors
+        if torch.is_grad_enabled():  # a gradient that will itself be differentiated
+            value = reduce(ctx.loss.plain(logits, targets), ctx.reduction)
+            return (*torch.autograd.grad(value, logits, gradient, create_graph=True), None, None, None)
+        slope, ctx.slope = ctx.slope, None  # handed over, not copied; a second backward pass computes it again
+        if slope is None:
+            slope = _run(ctx.loss, logits, targets, ctx.reduction)[1]
+        if gradient.device.type == "cpu" and gradient.ndim == 0 and gradient.item() == 1:
+            return slope, None, None, None
+        return slope.mul_(gradient), None, None, None
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor, *_: None) -> Tensor:
+        change: Tensor = ctx.slope * tangent
+        return change if ctx.reduction == "none" else change.sum()
+
+
+def _run(loss: OnePass, logits: Tensor, targets: Tensor, reduction: str) -> tuple[Tensor, Tensor]:
+    count = logits.numel()
+    scale = 1 / count if reduction == "mean" else 1.0
+    if count <= PIECE or logits.device.type != "cpu":
+        losses, slope = loss.kernel(logits, targets, scale)
+        return losses if reduction == "none" else losses.sum(), slope
+    slopes = torch.empty_like(logits, memory_format=torch.contiguous_format)
+    losses = torch.empty_like(slopes if reduction == "none" else slopes[:0])
+    flat_logits, flat_targets = logits.reshape(-1), targets.reshape(-1)
+    sums = []
+    for start in range(0, count, PIECE):
+        piece = slice(start, start + PIECE)
+        values, slopes.view(-1)[piece] = loss.kernel(flat_logits[piece], flat_targets[piece], scale)
+        if reduction == "none":
+            losses.view(-1)[piece] = values
+        else:
+            sums.append(values.sum())
+    return losses if reduction == "none" else torch.stack(sums).sum(), slopes

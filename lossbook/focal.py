@@ -1,0 +1,268 @@
+"""Focal losses: cross-entropy that loses interest in what is already right, and its kin whose target is the quality of a box.
+
+Chapters: "A hundred thousand easy examples" and "Should a score know its box?".
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lossbook._checks import check_floating, check_number, check_range, check_same_shape, check_tensor
+from lossbook._classes import check_class_labels, class_axis, per_class
+from lossbook._onepass import OnePass, one_pass
+from lossbook._reduction import Reduction, check_reduction, reduce
+
+
+def _floor(values: Tensor) -> Tensor:
+    """At least the root of the smallest normal number, so that any power above −2, and its derivative, is finite."""
+    return values.clamp_min(torch.finfo(values.dtype).tiny ** 0.5)
+
+
+def _power(base: Tensor, exponent: float) -> Tensor:
+    """base^exponent for a base in [0, 1], with a derivative that is finite at 0 also for an exponent below 1: there it is 0."""
+    return torch.where(base > torch.finfo(base.dtype).tiny ** 0.5, _floor(base) ** exponent, float(exponent == 0))
+
+
+def _wide(values: Tensor) -> Tensor:
+    return values if values.dtype in (torch.float32, torch.float64) else values.float()
+
+
+def _surprise(logits: Tensor, targets: Tensor) -> Tensor:
+    """1 − p_t = p (1 − t) + (1 − p) t, with 1 − p = σ(−s): no digits are lost where the answer is sure."""
+    return logits.sigmoid() * (1 - targets) + (-logits).sigmoid() * targets
+
+
+def _plain_focal(logits: Tensor, targets: Tensor, *, gamma: float, alpha: float | None) -> Tensor:
+    check_range("targets", targets, 0.0, 1.0)
+    losses = _power(_surprise(logits, targets), gamma) * F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    return losses if alpha is None else (alpha * targets + (1 - alpha) * (1 - targets)) * losses
+
+
+def _focal_kernel(logits: Tensor, targets: Tensor, scale: float, *, gamma: float, alpha: float | None) -> tuple[Tensor, Tensor]:
+    """Losses and slopes for targets that are all 0 or 1; others, and targets that may not be read, go to `_soft_focal_kernel`.
+
+    With the sign y = 1 − 2t and z = y s:  1 − p_t = q = σ(z),  −ln p_t = c = ln(1 + e^z),  d (q^γ c) / ds = y q^γ (q + γ (1 − q) c).
+    """
+    if targets.device.type != "cpu":
+        return _soft_focal_kernel(logits, targets, scale, gamma=gamma, alpha=alpha)
+    low, high = torch.addcmul(targets, targets, targets, value=-1).aminmax()  # t − t²: 0 at 0 and 1, positive between, negative outside
+    if not float(low) == float(high) == 0:
+        check_range("targets", targets, 0.0, 1.0)
+        return _soft_focal_kernel(logits, targets, scale, gamma=gamma, alpha=alpha)
+    signs = torch.rsub(targets, 1.0, alpha=2.0)
+    signed = logits * signs
+    costs = F.softplus(signed, threshold=40.0)  # e^40 is far from overflow and ln(1 + e^40) is 40 in float64
+    surprise = signed.sigmoid_()
+    weights = surprise * surprise if gamma == 2 else surprise**gamma
+    weights.mul_(signs * scale if alpha is None else torch.rsub(targets, scale * (1 - alpha), alpha=scale))  # y α_t = (1 − α) − t
+    slopes = torch.addcmul(surprise, torch.rsub(surprise, 1.0), costs, value=gamma).mul_(weights)
+    return weights.mul_(signs).mul_(costs), slopes
+
+
+def _soft_focal_kernel(logits: Tensor, targets: Tensor, scale: float, *, gamma: float, alpha: float | None) -> tuple[Tensor, Tensor]:
+    """As `_focal_kernel` for targets in [0, 1]: d q^γ / ds = γ q^γ (p (1 − p) (1 − 2t) / q)."""
+    probs, surprise = logits.sigmoid(), _surprise(logits, targets)
+    costs = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    drift = probs * (-logits).sigmoid() * (1 - 2 * targets) / _floor(surprise)
+    weights = surprise**gamma * (scale if alpha is None else scale * (alpha * targets + (1 - alpha) * (1 - targets)))
+    return weights * costs, weights * (probs - targets + gamma * costs * drift)
+
+
+def _check_elementwise(logits: Tensor, targets: Tensor, name: str, reduction: str) -> Tensor:
+    check_floating("logits", logits)
+    check_tensor(name, targets)
+    check_same_shape(name, targets, "logits", logits)
+    check_reduction(reduction)
+    return targets.to(logits.dtype)
+
+
+def sigmoid_focal_loss(logits: Tensor, targets: Tensor, *, gamma: float = 2.0, alpha: float | None = None, reduction: Reduction = "mean") -> Tensor:
+    r"""Binary focal loss: −α_t (1 − p_t)^γ ln p_t, where p_t is the probability given to what is true.
+
+    Args:
+        logits: any shape, real.
+        targets: of the shape of `logits`, 0 or 1; values between are read as torchvision reads them, p_t = p t + (1 − p)(1 − t).
+        gamma: γ >= 0; 0 is binary cross-entropy.
+        alpha: weight in [0, 1] of targets 1; targets 0 weigh 1 − alpha. None weighs both 1.
+        reduction: "mean", "sum" or "none".
+
+    Returns:
+        A scalar, or with "none" the losses of the shape of `logits`, in nats.
+
+    Raises:
+        TypeError: logits that are not floating point.
+        ValueError: another shape, targets outside [0, 1], γ < 0, α outside [0, 1], an unknown reduction.
+
+    Example:
+        >>> sigmoid_focal_loss(torch.tensor([0.0, 2.1972]), torch.ones(2), reduction="none")  # p = 0.5, 0.9
+        tensor([0.1733, 0.0011])
+
+    Reference:
+        T.-Y. Lin et al., Focal loss for dense object detection, 2017, equations 4 and 5.
+
+    Conventions:
+        The mean divides by the number of elements; RetinaNet sums and divides by the number of positive anchors. torchvision's default is
+        alpha = 0.25, and its switch for none is alpha = -1. Not proper: the minimiser is not η, see `recover_eta`.
+    """
+    targets = _check_elementwise(logits, targets, "targets", reduction)
+    check_number("gamma", gamma, low=0)
+    if alpha is not None:
+        check_number("alpha", alpha, low=0, high=1)
+    plain, kernel = partial(_plain_focal, gamma=gamma, alpha=alpha), partial(_focal_kernel, gamma=gamma, alpha=alpha)
+    return one_pass(OnePass(plain, kernel), logits, targets, reduction)
+
+
+def softmax_focal_loss(logits: Tensor, labels: Tensor, *, gamma: float = 2.0, weight: Tensor | None = None, reduction: Reduction = "mean") -> Tensor:
+    r"""Focal loss over K classes: −w_y (1 − p_y)^γ ln p_y with p = softmax(logits).
+
+    Args:
+        logits: [K], [N, K] or [N, K, ...], real.
+        labels: class ids of shape [], [N] or [N, ...].
+        gamma: γ >= 0; 0 is cross-entropy.
+        weight: [K], one weight a class; None is 1 everywhere.
+        reduction: "mean", "sum" or "none".
+
+    Returns:
+        A scalar, or with "none" the losses of shape [], [N] or [N, ...], in nats.
+
+    Raises:
+        TypeError: logits that are not floating point, labels that are not integer.
+        ValueError: another shape, labels out of range, γ < 0, an unknown reduction.
+
+    Example:
+        >>> softmax_focal_loss(torch.tensor([0.9, 0.1]).log(), torch.tensor(0))
+        tensor(0.0011)
+
+    Reference:
+        T.-Y. Lin et al., Focal loss for dense object detection, 2017, equation 4, with p_t the softmax probability.
+
+    Conventions:
+        The mean divides by the number of labels, also under `weight`, as `crossentropy.cross_entropy` does; some code divides by N K.
+        Not K sigmoid focal losses summed: there the classes do not compete.
+    """
+    check_class_labels("labels", labels, logits)
+    check_number("gamma", gamma, low=0)
+    check_reduction(reduction)
+    axis = class_axis("logits", logits)
+    wide = _wide(logits)
+    index = labels.long().unsqueeze(axis)
+    log_probs = wide.log_softmax(axis).gather(axis, index).squeeze(axis)
+    losses = _power(-torch.expm1(log_probs), gamma) * -log_probs  # 1 − p = −expm1(ln p) keeps its digits near p = 1
+    if weight is not None:
+        losses = losses * per_class("weight", weight, wide).expand_as(wide).gather(axis, index).squeeze(axis)
+    return reduce(losses, reduction).to(logits.dtype)
+
+
+def quality_focal_loss(logits: Tensor, quality: Tensor, *, beta: float = 2.0, reduction: Reduction = "mean") -> Tensor:
+    r"""Quality focal loss: |y − σ|^β · BCE(σ, y), whose target y is the quality of a box (its IoU) and not 0 or 1.
+
+    Args:
+        logits: any shape, real.
+        quality: of the shape of `logits`, in [0, 1]: the IoU at the true class, 0 elsewhere.
+        beta: β >= 0; 0 is binary cross-entropy with soft targets.
+        reduction: "mean", "sum" or "none".
+
+    Returns:
+        A scalar, or with "none" the losses of the shape of `logits`, in nats; 0 exactly where σ = y.
+
+    Raises:
+        TypeError: logits that are not floating point.
+        ValueError: another shape, quality outside [0, 1], β < 0, an unknown reduction.
+
+    Example:
+        >>> quality_focal_loss(torch.tensor([0.0, 2.1972]), torch.tensor([0.5, 0.5]), reduction="none")  # σ = 0.5, 0.9
+        tensor([0.0000, 0.1926])
+
+    Reference:
+        X. Li et al., Generalized focal loss, 2020, equation 2.
+
+    Conventions:
+        The mean divides by the number of elements; mmdetection divides the sum by the number of positives. If the quality is random given
+        the image, the minimiser is not its mean.
+    """
+    quality = _check_elementwise(logits, quality, "quality", reduction)
+    check_range("quality", quality, 0.0, 1.0)
+    check_number("beta", beta, low=0)
+    wide, target = _wide(logits), _wide(quality)
+    miss = wide.sigmoid() * (1 - target) - (-wide).sigmoid() * target  # σ − y, exact at both ends
+    losses = _power(miss.abs(), beta) * F.binary_cross_entropy_with_logits(wide, target, reduction="none")
+    return reduce(losses, reduction).to(logits.dtype)
+
+
+def varifocal_loss(logits: Tensor, quality: Tensor, *, alpha: float = 0.75, gamma: float = 2.0, reduction: Reduction = "mean") -> Tensor:
+    r"""Varifocal loss: y · BCE(σ, y) where the quality y is positive, −α σ^γ ln(1 − σ) where it is 0: only negatives are played down.
+
+    Args:
+        logits: any shape, real.
+        quality: of the shape of `logits`, in [0, 1]: the IoU at the true class, 0 elsewhere.
+        alpha: weight of the negatives, >= 0.
+        gamma: γ >= 0, for the negatives.
+        reduction: "mean", "sum" or "none".
+
+    Returns:
+        A scalar, or with "none" the losses of the shape of `logits`, in nats.
+
+    Raises:
+        TypeError: logits that are not floating point.
+        ValueError: another shape, quality outside [0, 1], α < 0, γ < 0, an unknown reduction.
+
+    Example:
+        >>> varifocal_loss(torch.tensor([0.0, 0.0]), torch.tensor([0.5, 0.0]), reduction="none")
+        tensor([0.3466, 0.1300])
+
+    Reference:
+        H. Zhang et al., VarifocalNet, 2021, equation 2.
+
+    Conventions:
+        The mean divides by the number of elements; mmdetection divides the sum by the number of positives. If the quality is random given
+        the image, the minimiser is E[y²] / E[y], above the mean.
+    """
+    quality = _check_elementwise(logits, quality, "quality", reduction)
+    check_range("quality", quality, 0.0, 1.0)
+    check_number("alpha", alpha, low=0)
+    check_number("gamma", gamma, low=0)
+    wide, target = _wide(logits), _wide(quality)
+    weights = torch.where(target > 0, target, alpha * _power(wide.sigmoid(), gamma))
+    return reduce(weights * F.binary_cross_entropy_with_logits(wide, target, reduction="none"), reduction).to(logits.dtype)
+
+
+def recover_eta(probs: Tensor, *, gamma: float = 2.0) -> Tensor:
+    r"""P(y = 1 | x) from the probability that a focal-trained model gives: the inverse of the focal loss's minimiser.
+
+    At the minimiser q of η φ(q) + (1 − η) φ(1 − q), with φ(q) = −(1 − q)^γ ln q, the derivative is 0, so η = φ′(1 − q) / (φ′(q) + φ′(1 − q)).
+
+    Args:
+        probs: any shape, the sigmoid of a focal-trained logit, in [0, 1].
+        gamma: the γ it was trained with; 0 changes nothing.
+
+    Returns:
+        η, of the shape of `probs`.
+
+    Raises:
+        TypeError: probs that are not floating point.
+        ValueError: probs outside [0, 1], γ < 0.
+
+    Example:
+        >>> recover_eta(torch.tensor([0.5, 0.6942]))
+        tensor([0.5000, 0.9000])
+
+    Reference:
+        N. Charoenphakdee et al., On focal loss for class-posterior probability estimation, 2021, for two classes.
+
+    Conventions:
+        For a loss without alpha.
+    """
+    check_floating("probs", probs)
+    check_range("probs", probs, 0.0, 1.0)
+    check_number("gamma", gamma, low=0)
+    inside = _wide(probs).clamp(torch.finfo(torch.float32).tiny, 1 - torch.finfo(_wide(probs).dtype).eps / 2)
+
+    def slope(q: Tensor, rest: Tensor) -> Tensor:  # −φ′(q) q (1 − q), with 1 − q given apart
+        return rest**gamma * (rest - gamma * q * q.log())
+
+    falling, rising = slope(inside, 1 - inside), slope(1 - inside, inside)
+    return (rising / (falling + rising)).to(probs.dtype)
