@@ -1,0 +1,52 @@
+"""Claims C01, C05, C06: each measured anew, its verdict, and an assert of its own that does not go through the claim's code."""
+
+from __future__ import annotations
+
+import math
+from statistics import NormalDist
+
+import numpy as np
+import pytest
+import torch
+
+from lossbook import claims, margins, zero_one
+
+VERDICTS = {"C01": "conditional", "C05": "conditional", "C06": "conditional"}
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("claim_id", VERDICTS)
+def test_claim_holds_as_the_ledger_says(claim_id: str, seed: int) -> None:
+    claim = claims.LEDGER[claim_id]
+    found = claim.measure(seed)
+    assert found.holds, found
+    assert claim.verdict == VERDICTS[claim_id]
+    assert claim.chapter == "the-cliff"
+
+
+def test_c01_ninety_two_labelings_and_a_gap_of_eight_mistakes() -> None:
+    found = claims.LEDGER["C01"].measure()
+    assert found.value == 92 == 2 * (1 + 9 + 9 * 8 // 2)  # Cover, in numbers
+    details = found.details
+    assert all(details["mistakes_of_60_exact"] <= details[f"mistakes_of_60_{name}"] for name in ("logistic", "hinge", "squared"))
+    assert details["mistakes_of_60_logistic"] - details["mistakes_of_60_exact"] >= 8
+    assert details["mistakes_of_60_exact"] >= 6 - 1  # the six sit among the other class: giving them up is nearly always the best
+
+
+def test_c05_no_cut_on_the_line_beats_the_bayes_risk() -> None:
+    expected = NormalDist().cdf(-1)
+    cuts = np.linspace(-4, 4, 801)
+    errors = [(NormalDist(1).cdf(cut) + 1 - NormalDist(-1).cdf(cut)) / 2 for cut in cuts]
+    assert min(errors) == pytest.approx(expected, abs=1e-12)
+    assert claims.LEDGER["C05"].measure().value == pytest.approx(expected, abs=1e-5)
+
+
+def test_c06_autograd_finds_no_slope_but_the_smoothed_risk_has_the_one_of_its_formula() -> None:
+    weights = torch.tensor([0.3, -0.2], dtype=torch.float64, requires_grad=True)
+    features, signs = torch.tensor([[1.0, 2.0]], dtype=torch.float64), torch.tensor([1.0])
+    (flat,) = torch.autograd.grad(margins.zero_one(signs * (features @ weights)).sum(), weights)
+    assert flat.tolist() == [0, 0]
+    (slope,) = torch.autograd.grad(zero_one.smoothed_risk(weights, features, signs), weights)
+    z = -(0.3 - 0.4) / math.sqrt(5)  # d/dw Φ(z) = -φ(z) x / |x|
+    assert slope.tolist() == pytest.approx([-NormalDist().pdf(z) * x / math.sqrt(5) for x in (1, 2)])
+    assert claims.LEDGER["C06"].measure().details["error_after"] < 0.29
