@@ -20,10 +20,15 @@ SETTINGS = {"svg.fonttype": "none", "svg.hashsalt": "lossbook", "path.simplify":
 KIND = "_kind"  # what matplotlib calls an element ("line2d", "patch"); private, used to align frames, never written out
 _SVG = "{http://www.w3.org/2000/svg}"
 _XLINK = "{http://www.w3.org/1999/xlink}"
-_NUMBER = re.compile(r"-?\d*\.?\d+(?:e-?\d+)?")
+NUMBER = re.compile(r"-?\d*\.?\d+(?:e-?\d+)?")
 _AUTOMATIC_ID = re.compile(r"(.*)_\d+$")
 _REFERENCE = re.compile(r"#([\w.-]+)")
-_COARSE = frozenset(("d", "x", "y", "x1", "x2", "y1", "y2", "cx", "cy", "r", "width", "height", "points", "viewBox", "stroke-dasharray"))
+DECIMALS = {  # how finely the numbers in an attribute are written: a hundredth of a point is a thirtieth of a pixel
+    **dict.fromkeys(("d", "x", "y", "x1", "x2", "y1", "y2", "cx", "cy", "r", "width", "height", "points", "viewBox", "stroke-dasharray"), 2),
+    **dict.fromkeys(("opacity", "fill-opacity", "stroke-opacity", "stroke-width"), 3),
+    "transform": 4,
+}
+_REFERRING = frozenset(("href", "clip-path", "fill", "stroke", "mask", "filter"))
 _SAFE_LINK = re.compile(r"(https?:|mailto:|#|/|\./|\.\./)", re.IGNORECASE)
 
 
@@ -31,7 +36,8 @@ def house(settings: dict[str, Any]) -> AbstractContextManager[None]:
     """Matplotlib's settings while the house draws."""
     import matplotlib
 
-    context: AbstractContextManager[None] = matplotlib.rc_context({**settings, **SETTINGS})
+    together: Any = {**settings, **SETTINGS}
+    context: AbstractContextManager[None] = matplotlib.rc_context(together)
     return context
 
 
@@ -57,14 +63,18 @@ def base_size(width_in: float) -> float:
     return round(14.0 * width_in / 6.4, 2)
 
 
-def named(svg: Element, prefix: str, alt: str) -> Element:
-    """The tree with ids that start with `prefix`, the role of an image and `alt` as its name. Changes `svg` in place."""
+def prefix_ids(svg: Element, prefix: str) -> None:
+    """Make the ids, and what refers to them, unique on the page by a prefix; in place."""
     for element in svg.iter():
         for name, value in element.attrib.items():
             if name == "id":
                 element.set(name, f"{prefix}-{value}")
-            elif "#" in value and name in ("href", "clip-path", "fill", "stroke", "mask", "filter"):
+            elif "#" in value and name in _REFERRING:
                 element.set(name, re.sub(r"^(#|url\(#)(?=\d+\)?$)", rf"\g<1>{prefix}-", value))
+
+
+def labelled(svg: Element, alt: str) -> Element:
+    """The tree in the role of an image, with `alt` as its name; changes `svg` in place."""
     attributes = {"class": "lossbook-svg", "role": "img", "aria-label": alt, **svg.attrib}
     svg.attrib.clear()
     svg.attrib.update(attributes)
@@ -99,7 +109,7 @@ def center(svg: Element, gid: str) -> tuple[float, float] | None:
                     xs += [x, x + float(element.get("width", 0))]
                     ys += [y, y + float(element.get("height", 0))]
                 elif element.tag == "path":
-                    numbers = [float(number) for number in _NUMBER.findall(element.get("d", ""))]
+                    numbers = [float(number) for number in NUMBER.findall(element.get("d", ""))]
                     xs += numbers[0::2]
                     ys += numbers[1::2]
     return (round((min(xs) + max(xs)) / 2, 2), round((min(ys) + max(ys)) / 2, 2)) if xs else None
@@ -138,9 +148,7 @@ def _palette() -> dict[str, str]:
 def _strip(element: Element) -> None:
     """Drop namespaces, metadata, the style element and white space; gather runs of groups that share one clip path."""
     element.tag = element.tag.removeprefix(_SVG)
-    if element.tag not in ("text", "tspan"):
-        element.text = None
-    elif element.text is not None and not element.text.strip():
+    if element.tag not in ("text", "tspan") or (element.text is not None and not element.text.strip()):
         element.text = None
     kept: list[Element] = []
     for child in element:
@@ -185,11 +193,11 @@ def _attributes(element: Element, base: float, palette: dict[str, str]) -> dict[
         elif name == "transform":
             turned = re.sub(r"rotate\(-?0 [^)]*\)", "", value).strip()
             if turned:
-                result[name] = _rounded(turned, 4)
+                result[name] = _rounded(turned, DECIMALS[name])
         elif name in ("fill", "stroke"):
             result[name] = palette.get(value, value)
-        elif name in _COARSE:
-            result[name] = _rounded(value, 2)
+        elif name in DECIMALS:
+            result[name] = _rounded(value, DECIMALS[name])
         else:
             result[name] = value
     if element.tag == "text":
@@ -228,7 +236,7 @@ def _keep_referenced_ids(svg: Element) -> None:
 
 
 def _rounded(text: str, decimals: int) -> str:
-    return _NUMBER.sub(lambda match: _short(float(match[0]), decimals), text)
+    return NUMBER.sub(lambda match: _short(float(match[0]), decimals), text)
 
 
 def _short(value: float, decimals: int) -> str:

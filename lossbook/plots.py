@@ -125,7 +125,8 @@ def use(width: float = _WIDTH_IN) -> None:
     """Set the house style for this session, so that text and lines added to a figure later follow it too."""
     import matplotlib
 
-    matplotlib.rcParams.update(style(width))
+    parameters: Any = matplotlib.rcParams
+    parameters.update(style(width))
 
 
 def subplots(rows: int = 1, cols: int = 1, *, width: float = _WIDTH_IN, height: float = 3.6, **keywords: Any) -> tuple[Any, Any]:
@@ -181,22 +182,28 @@ def to_html(figure: Any, *, alt: str) -> StaticFigure:
         svg = _svg.render(figure)
     _svg.close(figure)
     prefix = "figure-" + _svg.digest(_svg.markup(svg))
-    body = _svg.markup(_svg.named(svg, prefix, alt))
+    _svg.prefix_ids(svg, prefix)
+    body = _svg.markup(_svg.labelled(svg, alt))
     return StaticFigure(f'<div class="lossbook-figure"><style>{stylesheet()}</style>{body}</div>', alt)
 
 
 def show(figure: Any, *, alt: str) -> None:
     """Display a figure that does not move. Args and Raises as `to_html`."""
-    from IPython.display import display
-
     display(to_html(figure, alt=alt))
+
+
+def display(thing: Any, **keywords: Any) -> Any:
+    """IPython's `display`, which is not typed."""
+    import IPython.display
+
+    function: Any = IPython.display.display
+    return function(thing, **keywords)
 
 
 def stylesheet() -> str:
     """The CSS that every figure carries: the palette in both themes, and how a figure sits on the page."""
-    light, dark = (
-        ";".join(f"--lossbook-{name}:{pair[theme]}" for name, pair in PALETTE.items()) for theme in (0, 1)
-    )
+    themes = enumerate(("light", "dark"))
+    light, dark = (f"color-scheme:{name};" + ";".join(f"--lossbook-{key}:{pair[i]}" for key, pair in PALETTE.items()) for i, name in themes)
     text = Path(__file__).with_name("figure.css").read_text(encoding="utf-8")
     return _svg.squeeze_css(text.replace("/* light palette */", light + ";").replace("/* dark palette */", dark + ";"))
 

@@ -1,0 +1,88 @@
+"""The live side of `explore`: an ipywidgets box, exact at any value, which turns into the static fragment in a saved notebook.
+
+The box is there at once. The grid of the fragment is drawn while the kernel is idle, one frame at a time, and replaces the still that the saved
+notebook would show until then. `draw` should therefore depend on its arguments alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import time
+from typing import Any
+
+from lossbook import _page, plots
+from lossbook.explorer import Explorer
+
+_QUIET = 1.5  # seconds without a move before drawing for the page goes on
+_tasks: set[asyncio.Task[None]] = set()
+
+
+class LiveBox:
+    """The controls, the figure and the sentence of an explorer as widgets."""
+
+    def __init__(self, explorer: Explorer) -> None:
+        import ipywidgets
+
+        self.explorer = explorer
+        self.moved = 0.0
+        self.controls = _widgets(explorer)
+        wide = ipywidgets.Layout(width="auto")
+        style = ipywidgets.HTML(f"<style>{plots.stylesheet()}{_page.stylesheet()}</style>", layout=ipywidgets.Layout(display="none"))
+        self.picture = ipywidgets.HTML(layout=wide)
+        self.errors = ipywidgets.Output()
+        self.progress = ipywidgets.IntProgress(max=len(explorer), description="for the page", layout=ipywidgets.Layout(display="none"))
+        shown = [widget for widget in self.controls.values() if isinstance(widget, ipywidgets.DOMWidget)]
+        for widget in shown:
+            widget.observe(self.update, "value")
+        self.box = ipywidgets.VBox([style, self.picture, *shown, self.errors, self.progress], layout=wide)
+        self.update()
+
+    def update(self, change: object = None) -> None:
+        """Draw the figure for the values that the controls have now."""
+        self.moved = time.monotonic() if change is not None else 0.0
+        self.errors.clear_output(wait=True)
+        with self.errors:
+            frame = self.explorer.frame({name: widget.get_interact_value() for name, widget in self.controls.items()})
+            self.picture.value = _page.still(self.explorer, frame.svg, frame.sentence)
+
+    def bundle(self, html: str) -> dict[str, Any]:
+        """What a notebook stores: the widget for a live kernel, HTML for everyone else."""
+        return {**self.box._repr_mimebundle_(), "text/html": html, "text/plain": self.explorer.alt}
+
+    async def draw_grid(self, handle: Any) -> None:
+        """Draw the static fragment bit by bit, and hand it to the notebook."""
+        self.progress.layout.display = None
+        with self.errors:
+            for done in self.explorer.steps():
+                self.progress.value = done
+                await asyncio.sleep(0.01)
+                while time.monotonic() - self.moved < _QUIET:
+                    await asyncio.sleep(_QUIET / 4)
+            handle.update(self.bundle(self.explorer.html), raw=True)
+        self.progress.layout.display = "none"
+
+
+def _widgets(explorer: Explorer) -> dict[str, Any]:
+    """One widget a control, made by the rules of `ipywidgets.interact`."""
+    import ipywidgets
+
+    parameters = inspect.signature(explorer.draw).parameters
+    widgets = {}
+    for control in explorer.controls:
+        default = parameters[control.name].default if control.name in parameters else inspect.Parameter.empty
+        widget = ipywidgets.interactive.widget_from_abbrev(explorer.abbreviations[control.name], default)
+        if not getattr(widget, "description", ""):
+            widget.description = control.label
+        widgets[control.name] = widget
+    return widgets
+
+
+def show(explorer: Explorer) -> None:
+    """Display the live box, and draw the static fragment when there is time."""
+    live = LiveBox(explorer)
+    style = f"<style>{plots.stylesheet()}{_page.stylesheet()}</style>"
+    handle = plots.display(live.bundle(style + live.picture.value), raw=True, display_id=True)
+    task = asyncio.get_running_loop().create_task(live.draw_grid(handle))
+    _tasks.add(task)
+    task.add_done_callback(_tasks.discard)

@@ -1,0 +1,252 @@
+"""`explore`: what `ipywidgets.interact` does, on a page that has no kernel.
+
+In a live notebook the call makes an ipywidgets box. In a book build, in nbconvert and in a saved notebook it makes one fragment of HTML that needs
+nothing from outside: the first frame as SVG, native controls, and for each setting the few attributes in which its frame differs.
+The environment variable `LOSSBOOK_STATIC` decides where it is set: 1 for the page alone, 0 for the live box. Where it is not, a kernel that can ask
+its user a question (`allow_stdin`) is live, and one that a build or nbconvert drives is not.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import product
+from math import prod
+from typing import Any, NamedTuple
+from xml.etree.ElementTree import Element
+
+from lossbook import _page, _svg, plots
+from lossbook._checks import check_count, check_number, wrong_type, wrong_value
+from lossbook._controls import Control, read_controls
+
+
+class Frame(NamedTuple):
+    """One setting drawn: the figure as a tree, and the sentence beside it."""
+
+    svg: Element
+    sentence: str
+
+
+class Caps(NamedTuple):
+    """What a static explorer may cost."""
+
+    frames: int
+    bytes: int
+    seconds: float
+
+
+def explore(
+    draw: Callable[..., Any],
+    *,
+    alt: str | None = None,
+    drag: Mapping[str, str] | None = None,
+    max_frames: int = 600,
+    max_bytes: int = 60_000,
+    max_seconds: float = 60.0,
+    **controls: Any,
+) -> Explorer:
+    """A figure with controls that works on the static page as well as in a live kernel.
+
+    Args:
+        draw: Takes the controls by name and returns a matplotlib figure, or a figure and a sentence that says what is seen at this setting.
+            It is called once for each combination of settings; its parameters' defaults are the initial values.
+        alt: A sentence for those who cannot see the figure; the first line of `draw`'s docstring where it is None.
+        drag: From a control's name to the gid of the artist that moves with it: dragging it picks the setting. Two controls may share an artist.
+        max_frames: How many combinations may be drawn.
+        max_bytes: How large the fragment may be, gzipped.
+        max_seconds: How much processor time drawing may take.
+        **controls: What `ipywidgets.interact` takes: `(low, high[, step])`, a bool, a number, a list, a dict, pairs `(label, value)`, a widget.
+
+    Returns:
+        An `Explorer`, shown where it ends a cell. Its `html` is the static fragment.
+
+    Raises:
+        TypeError: `draw` cannot take the controls, or returns something else than a figure; a control is of no known kind.
+        ValueError: A control offers nothing, `drag` names an unknown control or artist, or a cap is exceeded (the message says what to coarsen).
+
+    Example:
+        >>> from lossbook import plots
+        >>> def draw(slope=1.0):
+        ...     figure, axes = plots.subplots()
+        ...     axes.plot([-1, 1], [-slope, slope])
+        ...     return figure, f"The line rises by {slope:g} for each step to the right."
+        >>> explorer = explore(draw, slope=(0.0, 2.0, 1.0), alt="A line through the origin.")
+        >>> len(explorer)
+        3
+
+    Conventions: the settings of a slider are its minimum and every further step up to its maximum; the initial one is the nearest to the default.
+    Axes keep the layout that they have in the initial frame, so that nothing jumps. The chapter that explains it: the preface.
+    """
+    check_count("max_frames", max_frames)
+    check_count("max_bytes", max_bytes)
+    check_number("max_seconds", max_seconds, low=0.0)
+    if alt is not None:
+        plots.check_alt(alt)
+    chosen = read_controls(draw, controls)
+    check_drag(drag or {}, chosen)
+    explorer = Explorer(draw, chosen, controls, alt, dict(drag or {}), Caps(max_frames, max_bytes, max_seconds))
+    explorer.check_cap("frames", len(explorer))
+    if not is_live():
+        explorer.render()  # now, so that an error stops the cell that made it
+    return explorer
+
+
+def is_live() -> bool:
+    """True where a person sits before the kernel; see the first lines of this module."""
+    setting = os.environ.get("LOSSBOOK_STATIC")
+    if setting is not None:
+        return setting in ("", "0")
+    ipython = sys.modules.get("IPython")
+    kernel = getattr(ipython.get_ipython(), "kernel", None) if ipython is not None else None
+    return bool(getattr(kernel, "_allow_stdin", False))
+
+
+class Explorer:
+    """What `explore` returns; Jupyter displays it."""
+
+    def __init__(
+        self,
+        draw: Callable[..., Any],
+        controls: list[Control],
+        abbreviations: Mapping[str, Any],
+        alt: str | None,
+        drag: dict[str, str],
+        caps: Caps,
+    ) -> None:
+        self.draw, self.controls, self.abbreviations, self.drag, self.caps = draw, controls, dict(abbreviations), drag, caps
+        self.alt = alt or (draw.__doc__ or "").strip().partition("\n")[0] or "A figure that the controls below it move."
+        self._layout: Layout | None = None
+        self._html: str | None = None
+
+    def __len__(self) -> int:
+        """How many combinations of settings there are."""
+        return prod(map(len, self.controls))
+
+    @property
+    def html(self) -> str:
+        """The static fragment, drawn when it is first asked for."""
+        return self.render()
+
+    def render(self) -> str:
+        """Draw what is not drawn yet, with a progress bar where there is a terminal."""
+        if self._html is None:
+            started = time.monotonic()
+            for done in self.steps():
+                _progress(done, len(self), time.monotonic() - started)
+        assert self._html is not None
+        return self._html
+
+    def steps(self) -> Iterator[int]:
+        """Draw frame by frame, saying after each how many are done; the fragment is ready at the end."""
+        grid = list(product(*(range(len(control)) for control in self.controls)))
+        initial = grid.index(tuple(control.initial for control in self.controls))
+        frames: list[Frame | None] = [None] * len(grid)
+        spent = 0.0
+        for done, index in enumerate((initial, *(i for i in range(len(grid)) if i != initial)), 1):
+            began = time.process_time()
+            frames[index] = self.frame(self.values(grid[index]))
+            spent += time.process_time() - began
+            self.check_cap("seconds", spent, f" after {done} of {len(grid)} frames")
+            yield done
+        drawn = [frame for frame in frames if frame is not None]
+        html = _page.fragment(self, [frame.svg for frame in drawn], [frame.sentence for frame in drawn], initial)
+        self.check_cap("bytes", _page.gzipped(html))
+        self._html = html
+
+    def values(self, state: Sequence[int]) -> dict[str, Any]:
+        """The arguments of `draw` at a combination of settings."""
+        return {control.name: control.values[setting] for control, setting in zip(self.controls, state, strict=True)}
+
+    def frame(self, values: Mapping[str, Any]) -> Frame:
+        """Draw one setting, which need not be on the grid."""
+        with _svg.house(plots.style()):
+            figure, sentence = figure_and_sentence(self.draw(**values))
+            if self._layout is not None:
+                self._layout.apply(figure)
+            try:
+                svg = _svg.render(figure)
+            finally:
+                _svg.close(figure)
+            if self._layout is None:
+                self._layout = Layout.of(figure)
+        return Frame(svg, sentence)
+
+    def check_cap(self, cap: str, found: float, when: str = "") -> None:
+        """Not more frames, bytes or seconds than allowed."""
+        allowed = getattr(self.caps, cap)
+        if found > allowed and self.controls:
+            longest = max(self.controls, key=len)
+            unit = {"frames": "frames", "bytes": "bytes gzipped", "seconds": "seconds of processor time"}[cap]
+            raise ValueError(
+                f"`explore` should need at most {allowed:g} {unit}; found {found:.6g}{when}. "
+                f"Coarsen `{longest.name}`, which has {len(longest)} of the {len(self)} settings' steps, or raise `max_{cap}`."
+            )
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        return {"text/html": self.html, "text/plain": self.alt}
+
+    def _ipython_display_(self) -> None:
+        if is_live():
+            from lossbook._live import show
+
+            show(self)
+        else:
+            plots.display(self._repr_mimebundle_(), raw=True)
+
+
+class Layout(NamedTuple):
+    """Where a figure's axes and titles stand."""
+
+    axes: list[Any]
+    titles: list[tuple[float, float] | None]
+
+    @classmethod
+    def of(cls, figure: Any) -> Layout | None:
+        """The layout that matplotlib found for this figure; None where the figure was laid out by hand."""
+        if figure.get_layout_engine() is None:
+            return None
+        return cls([axes.get_position(original=True) for axes in figure.axes], [text and text.get_position() for text in _titles(figure)])
+
+    def apply(self, figure: Any) -> None:
+        """Give a figure with as many axes this layout; another kind of figure keeps its own."""
+        if len(figure.axes) != len(self.axes) or figure.get_layout_engine() is None:
+            return
+        figure.set_layout_engine("none")
+        for axes, position in zip(figure.axes, self.axes, strict=True):
+            axes.set_position(position)
+        for text, place in zip(_titles(figure), self.titles, strict=True):
+            if text is not None and place is not None:
+                text.set_position(place)
+
+
+def _titles(figure: Any) -> list[Any]:
+    return [getattr(figure, name, None) for name in ("_suptitle", "_supxlabel", "_supylabel")]
+
+
+def figure_and_sentence(drawn: Any) -> tuple[Any, str]:
+    """What `draw` returned, in its two parts."""
+    from matplotlib.figure import Figure
+
+    figure, sentence = drawn if isinstance(drawn, tuple) and len(drawn) == 2 else (drawn, "")
+    if not isinstance(figure, Figure) or not isinstance(sentence, str):
+        found = ", ".join(type(part).__name__ for part in (drawn if isinstance(drawn, tuple) else (drawn,)))
+        wrong_type("draw", "return a matplotlib figure, or a figure and a sentence", found)
+    return figure, sentence
+
+
+def check_drag(drag: Mapping[str, str], controls: Sequence[Control]) -> None:
+    """Every key of `drag` is a control."""
+    for name in drag:
+        if name not in [control.name for control in controls]:
+            wrong_value("drag", "have the names of controls as keys", repr(name))
+
+
+def _progress(done: int, total: int, elapsed: float) -> None:
+    """One line that fills, on a terminal only: a page must not carry it."""
+    if sys.stderr.isatty() and total > 1:
+        bar = "#" * (30 * done // total)
+        end = "\n" if done == total else ""
+        sys.stderr.write(f"\rdrawing [{bar:<30}] {done}/{total} frames, {elapsed:.0f} s{end}")
+        sys.stderr.flush()
