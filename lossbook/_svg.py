@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from functools import lru_cache
 from typing import Any
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
@@ -50,12 +51,30 @@ def close(figure: Any) -> None:
 
 def render(figure: Any) -> Element:
     """The figure as a clean SVG tree, whose internal ids are `1`, `2`, ... until `named` makes them unique on the page."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    svg = ElementTree.fromstring(buffer.getvalue())
+    svg = ElementTree.fromstring(_printed(figure))
     _clean(svg, base_size(figure.get_figwidth()))
     _keep_referenced_ids(svg)
     return svg
+
+
+def _printed(figure: Any) -> bytes:
+    """The SVG that matplotlib writes. `savefig` draws every figure twice that has a layout engine; once is enough where the layout is settled."""
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.layout_engine import PlaceHolderLayoutEngine
+
+    buffer, metadata = io.BytesIO(), {"Date": None, "Creator": None}
+    if not isinstance(figure.get_layout_engine(), PlaceHolderLayoutEngine):
+        figure.savefig(buffer, format="svg", metadata=metadata)
+        return buffer.getvalue()
+    canvas, dpi, color = figure.canvas, figure.dpi, figure.get_facecolor()
+    try:
+        figure.set_facecolor("none")
+        FigureCanvasSVG(figure).print_svg(buffer, metadata=metadata)
+    finally:
+        figure.set_canvas(canvas)
+        figure.dpi = dpi
+        figure.set_facecolor(color)
+    return buffer.getvalue()
 
 
 def base_size(width_in: float) -> float:
@@ -235,6 +254,7 @@ def _keep_referenced_ids(svg: Element) -> None:
                 element.set(name, _REFERENCE.sub(lambda match: "#" + numbers.get(match[1], match[1]), value))
 
 
+@lru_cache(maxsize=1024)  # most of a figure stays the same from frame to frame
 def _rounded(text: str, decimals: int) -> str:
     return NUMBER.sub(lambda match: _short(float(match[0]), decimals), text)
 
