@@ -15,137 +15,16 @@ tensor([-1., -1.,  0.])
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from lossbook import _checks
+from lossbook._margin_loss import MarginLoss as MarginLoss
 from lossbook._stable import log1pexp
 
 INF = math.inf
-Function = Callable[[Tensor], Tensor]
-
-
-def _in_unit_interval(parameter: str, value: Tensor | float) -> Tensor:
-    """`value` as a tensor, once every element is known to lie in [0, 1]; a number becomes float64."""
-    if not isinstance(value, Tensor):
-        _checks.check_number(parameter, value, low=0, high=1)
-        return torch.tensor(value, dtype=torch.float64)
-    _checks.check_floating(parameter, value)
-    _checks.check_range(parameter, value, 0, 1)
-    return value
-
-
-@dataclass(frozen=True)
-class MarginLoss:
-    """A loss φ of the margin m = y·s, with its closed forms and facts.
-
-    Element-wise, in the dtype and on the device of `margins`; works under `torch.compile`, `vmap`, autocast and double backward. Nothing is NaN up
-    to margins of ±1e4 in any dtype. A value too large for its dtype is inf: e^-m in all of them, (1 - m)² in float16.
-
-    Attributes:
-        name, formula, paper: what the loss is called, φ(m) in plain text, and where it comes from.
-        kinks: the margins at which φ has no derivative.
-        is_convex: φ is convex.
-        is_calibrated: at every η ≠ 1/2, scores of the wrong sign cannot reach the minimal conditional risk.
-        is_symmetric: φ(m) + φ(-m) is constant, so flipping labels at random does not move the minimiser.
-        lipschitz: the largest |φ'|, inf where there is none.
-        bound: the supremum of φ, inf where there is none.
-        scale: the smallest c for which c·φ(m) ≥ 1[m ≤ 0] at every m; inf where no c will do.
-
-    Example:
-        >>> logistic.minimizer(0.6)
-        tensor(0.4055, dtype=torch.float64)
-        >>> round(logistic.scale * math.log(2), 12)
-        1.0
-
-    Reference: P. Bartlett, M. Jordan, J. McAuliffe, "Convexity, classification, and risk bounds", 2006.
-    Convention: natural logarithm, no factor 1/2, and a tie m = 0 is an error of the 0-1 loss. Chapter: surrogates; ψ in calibration.
-    """
-
-    name: str
-    formula: str
-    paper: str
-    value: Function = field(repr=False)
-    slope: Function = field(repr=False)
-    link: Function = field(repr=False)
-    risk: Function = field(repr=False)
-    transform: Function = field(repr=False)
-    is_convex: bool
-    is_calibrated: bool
-    is_symmetric: bool
-    lipschitz: float
-    bound: float
-    scale: float
-    kinks: tuple[float, ...] = ()
-
-    def __call__(self, margins: Tensor) -> Tensor:
-        """φ(m), element by element. Raises TypeError unless `margins` is a floating-point tensor."""
-        _checks.check_floating("margins", margins)
-        return self.value(margins)
-
-    def derivative(self, margins: Tensor) -> Tensor:
-        """φ'(m), element by element; at a kink the slope to the right, which is also what autograd gives. Raises as calling does."""
-        _checks.check_floating("margins", margins)
-        return self.slope(margins)
-
-    def conditional_risk(self, eta: Tensor | float, scores: Tensor) -> Tensor:
-        """η φ(s) + (1 - η) φ(-s): the expected loss of score s at a point where P(y = +1) = η, with 0·inf = 0.
-
-        Args: eta: a number, or a tensor of no axes or of `scores`' shape, in [0, 1]. scores: any shape.
-        Raises: TypeError for a dtype that is not floating; ValueError for a shape that would broadcast, or η outside [0, 1].
-        """
-        _checks.check_floating("scores", scores)
-        eta = _in_unit_interval("eta", eta)
-        if eta.ndim:
-            _checks.check_same_shape("eta", eta, "scores", scores)
-        return self._expected(eta, scores) + self._expected(1 - eta, -scores)
-
-    def _expected(self, probs: Tensor, margins: Tensor) -> Tensor:
-        impossible = (probs == 0) & ~self.value(margins).isfinite()  # moved to 0 before φ, so that the gradient is not 0·inf either
-        return probs * self.value(torch.where(impossible, 0, margins))
-
-    def minimizer(self, eta: Tensor | float) -> Tensor:
-        """The score of least conditional risk, ±inf where it is only approached.
-
-        Of several the one nearest to 0, of two opposite ones the positive; ±1 for `zero_one`, where any score of that sign would do.
-        """
-        return self.link(_in_unit_interval("eta", eta))
-
-    def minimal_risk(self, eta: Tensor | float) -> Tensor:
-        """The infimum of the conditional risk over all scores."""
-        return self.risk(_in_unit_interval("eta", eta))
-
-    def psi(self, theta: Tensor | float) -> Tensor:
-        """The largest convex ψ with ψ(excess 0-1 risk) ≤ excess φ-risk, at θ = |2η - 1| in [0, 1] (Bartlett et al., definition 2)."""
-        return self.transform(_in_unit_interval("theta", theta))
-
-    @property
-    def is_differentiable(self) -> bool:
-        """φ has a derivative at every margin."""
-        return not self.kinks
-
-    def scaled(self, factor: float, *, name: str | None = None, formula: str | None = None) -> MarginLoss:
-        """The same loss in another unit: `factor`·φ, with every closed form and fact to match. Raises unless 0 < factor < inf."""
-        _checks.check_number("factor", factor, low=0, low_open=True)
-
-        def times(function: Function) -> Function:
-            return lambda x: factor * function(x)
-
-        return replace(
-            self,
-            name=name or f"{factor:g} {self.name}",
-            formula=formula or f"{factor:g} ({self.formula})",
-            value=times(self.value),
-            slope=times(self.slope),
-            risk=times(self.risk),
-            transform=times(self.transform),
-            lipschitz=factor * self.lipschitz,
-            bound=factor * self.bound,
-            scale=self.scale / factor,
-        )
 
 
 def _minus_one(falling: Tensor, margins: Tensor) -> Tensor:
@@ -180,6 +59,7 @@ def _logistic_psi(theta: Tensor) -> Tensor:
     return torch.where(theta < 0.5, small * torch.atanh(small) + torch.log1p(-small.square()) / 2, math.log(2) - _entropy((1 + theta) / 2))
 
 
+# fmt: off
 zero_one = MarginLoss(
     name="zero_one",
     formula="1[m ≤ 0]",
@@ -335,10 +215,11 @@ perceptron = MarginLoss(
     is_convex=True, is_calibrated=False, is_symmetric=False, lipschitz=1, bound=INF, scale=INF, kinks=(0.0,),
 )
 
+# fmt: on
 LOSSES: dict[str, MarginLoss] = {
     loss.name: loss
     for loss in (
-        zero_one, hinge, squared_hinge, logistic, logistic2, exponential, squared,
-        ramp, ramp_minus_one, sigmoid, savage, unhinged, perceptron,
+        *(zero_one, hinge, squared_hinge, logistic, logistic2, exponential, squared),
+        *(ramp, ramp_minus_one, sigmoid, savage, unhinged, perceptron),
     )
 }

@@ -142,9 +142,8 @@ def test_count_dichotomies_by_enumeration(rng: np.random.Generator) -> None:
     for dimension, n in [(1, 5), (2, 5), (2, 6), (3, 6), (4, 5)]:
         points = np.column_stack([rng.normal(size=(n, dimension)), np.ones(n)])
         reached = sum(
-            linprog(
-                np.zeros(dimension + 1), A_ub=-np.array(signs)[:, None] * points, b_ub=-np.ones(n), bounds=(None, None), method="highs"
-            ).status == 0
+            linprog(np.zeros(dimension + 1), A_ub=-np.array(signs)[:, None] * points, b_ub=-np.ones(n), bounds=(None, None), method="highs").status
+            == 0
             for signs in itertools.product([-1, 1], repeat=n)
         )
         assert reached == count_dichotomies(n, dimension)
