@@ -21,6 +21,7 @@ _MODULES = (
     "crossentropy",
     "data",
     "decisions",
+    "fairness",
     "focal",
     "linear",
     "margins",

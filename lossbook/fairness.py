@@ -1,0 +1,178 @@
+"""What else is owed: rates by group, the gaps between them, and the exact price of closing one. Chapter: fairness.
+
+Decisions are 1 (selected) or 0. Groups are integer ids 0 .. G - 1, the sensitive attribute. Synonyms elsewhere: selection rate = acceptance rate;
+demographic parity = statistical parity, independence; equalized odds = separation; true positive rate parity = equal opportunity.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from lossbook import _checks
+from lossbook._parity import ParityFrontier, check_binary, check_groups, parity_frontier
+
+__all__ = [
+    "Interval",
+    "ParityFrontier",
+    "demographic_parity_difference",
+    "equal_opportunity_difference",
+    "equalized_odds_difference",
+    "false_positive_rates",
+    "pareto_front",
+    "parity_frontier",
+    "parity_penalty",
+    "rate_intervals",
+    "selection_rates",
+    "true_positive_rates",
+]
+
+
+class Interval(NamedTuple):
+    """Lower and upper ends, each [G]."""
+
+    low: Tensor
+    high: Tensor
+
+
+def _rates(values: Tensor, groups: Tensor, count: int, among: Tensor | None = None) -> Tensor:
+    weight = torch.ones(len(values), dtype=torch.float64, device=values.device) if among is None else among.double()
+    totals = torch.zeros(count, dtype=torch.float64, device=values.device)
+    return totals.index_add(0, groups.long(), weight * values.double()) / totals.index_add(0, groups.long(), weight)
+
+
+def selection_rates(decisions: Tensor, *, groups: Tensor) -> Tensor:
+    """P(decision = 1 | group) for each group.
+
+    Args: decisions: [N], bool, 0/1, or probabilities of selection. groups: [N], ids from 0.
+    Returns: [G] float64; NaN for an id that no one has.
+    Raises: TypeError or ValueError for other shapes or dtypes, values outside [0, 1], or negative ids.
+
+    Example:
+        >>> selection_rates(torch.tensor([1, 0, 1, 1]), groups=torch.tensor([0, 0, 1, 1]))
+        tensor([0.5000, 1.0000], dtype=torch.float64)
+    """
+    check_binary("decisions", decisions)
+    return _rates(decisions, groups, check_groups(groups, "decisions", decisions))
+
+
+def true_positive_rates(decisions: Tensor, labels: Tensor, *, groups: Tensor) -> Tensor:
+    """P(decision = 1 | label = 1, group). Args, Returns, Raises as `selection_rates`; labels: [N], 0 or 1; NaN for a group without positives."""
+    return _conditional_rates(decisions, labels, groups, 1)
+
+
+def false_positive_rates(decisions: Tensor, labels: Tensor, *, groups: Tensor) -> Tensor:
+    """P(decision = 1 | label = 0, group). Args, Returns, Raises as `true_positive_rates`."""
+    return _conditional_rates(decisions, labels, groups, 0)
+
+
+def _conditional_rates(decisions: Tensor, labels: Tensor, groups: Tensor, label: int) -> Tensor:
+    check_binary("decisions", decisions)
+    check_binary("labels", labels)
+    _checks.check_same_shape("labels", labels, "decisions", decisions)
+    return _rates(decisions, groups, check_groups(groups, "decisions", decisions), among=labels == label)
+
+
+def _spread(rates: Tensor) -> Tensor:
+    known = rates[~rates.isnan()]
+    return known.max() - known.min() if len(known) else rates.new_zeros(())
+
+
+def demographic_parity_difference(decisions: Tensor, *, groups: Tensor) -> Tensor:
+    """The largest selection rate less the smallest, over the groups that have members.
+
+    Args, Raises: as `selection_rates`. Returns: [], float64, 0 where all groups are selected equally often.
+    Reference: S. Barocas, M. Hardt, A. Narayanan, "Fairness and Machine Learning", chapter 3 (independence).
+    Convention: the range over groups, as fairlearn's `demographic_parity_difference` with method="between_groups".
+    """
+    return _spread(selection_rates(decisions, groups=groups))
+
+
+def equal_opportunity_difference(decisions: Tensor, labels: Tensor, *, groups: Tensor) -> Tensor:
+    """The largest true positive rate less the smallest.
+
+    Args, Raises: as `true_positive_rates`. Returns: [], float64.
+    Reference: M. Hardt, E. Price, N. Srebro, "Equality of opportunity in supervised learning", 2016, definition 2.2.
+    """
+    return _spread(true_positive_rates(decisions, labels, groups=groups))
+
+
+def equalized_odds_difference(decisions: Tensor, labels: Tensor, *, groups: Tensor) -> Tensor:
+    """The larger of the gaps in true and in false positive rates.
+
+    Args, Raises: as `true_positive_rates`. Returns: [], float64.
+    Reference: M. Hardt, E. Price, N. Srebro, "Equality of opportunity in supervised learning", 2016, definition 2.1.
+    Convention: the worse of the two, as fairlearn's `equalized_odds_difference`; others add them up.
+    """
+    false = _spread(false_positive_rates(decisions, labels, groups=groups))
+    return torch.maximum(equal_opportunity_difference(decisions, labels, groups=groups), false)
+
+
+def rate_intervals(rates: Tensor, counts: Tensor, *, confidence: float = 0.95) -> Interval:
+    """Wilson's score interval for each rate: where the true rate may lie, given that it was seen on so many people.
+
+    Args: rates: [G], in [0, 1]. counts: [G], how many people each rate was measured on, at least 1. confidence: in (0, 1).
+    Raises: TypeError or ValueError for other arguments.
+
+    Example:
+        >>> low, high = rate_intervals(torch.tensor([0.5]), torch.tensor([100]))
+        >>> round(float(low), 3), round(float(high), 3)
+        (0.404, 0.596)
+
+    Reference: E. Wilson, "Probable inference, the law of succession, and statistical inference", 1927.
+    """
+    _checks.check_floating("rates", rates)
+    _checks.check_tensor("counts", counts)
+    _checks.check_same_shape("counts", counts, "rates", rates)
+    _checks.check_number("confidence", confidence, low=0, high=1, low_open=True, high_open=True)
+    z = float(torch.special.ndtri(torch.tensor((1 + confidence) / 2, dtype=torch.float64)))
+    n, p = counts.double(), rates.double()
+    centre = (p + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * (p * (1 - p) / n + z**2 / (4 * n**2)).sqrt()
+    return Interval(centre - half, centre + half)
+
+
+def parity_penalty(probs: Tensor, *, groups: Tensor) -> Tensor:
+    """The variance of the groups' mean probabilities: a differentiable stand-in for the parity gap, to be added to a loss.
+
+    Σ_g (mean of probs in g - mean of the groups' means)² / G, over the groups that have members.
+
+    Args: probs: [N], floating, in [0, 1]. groups: [N], ids from 0.
+    Returns: [], dtype of `probs`; 0 exactly where all groups have the same mean probability.
+    Raises: TypeError or ValueError for other shapes, dtypes, values or ids.
+    Convention: soft selections, so a penalty of 0 doesn't make the thresholded decisions equal.
+    """
+    _checks.check_floating("probs", probs)
+    check_binary("probs", probs)
+    count = check_groups(groups, "probs", probs)
+    sums = torch.zeros(count, dtype=probs.dtype, device=probs.device).index_add(0, groups.long(), probs)
+    sizes = groups.long().bincount(minlength=count)
+    means = (sums / sizes.clamp(min=1))[sizes > 0]
+    return (means - means.mean()).square().mean()
+
+
+def pareto_front(points: Tensor) -> Tensor:
+    """Which of the points no other point beats: none is at least as small in every coordinate and smaller in one.
+
+    Args: points: [N, D], floating; smaller is better in every coordinate.
+    Returns: [N] bool. Equal points stand or fall together.
+    Raises: TypeError or ValueError for another shape or dtype, or NaN.
+
+    Example:
+        >>> pareto_front(torch.tensor([[0.0, 3.0], [1.0, 1.0], [2.0, 2.0]]))
+        tensor([ True,  True, False])
+    """
+    _checks.check_floating("points", points)
+    _checks.check_ndim("points", points, 2, "[N, D]")
+    if bool(points.isnan().any()):
+        _checks.wrong_value("points", "be free of NaN", "NaN")
+    blocks = [_is_undominated(block, points) for block in torch.split(points, max(1, 2**22 // max(points.numel(), 1)))]
+    return torch.cat(blocks) if blocks else torch.zeros(0, dtype=torch.bool)
+
+
+def _is_undominated(block: Tensor, points: Tensor) -> Tensor:
+    no_worse = (points[None] <= block[:, None]).all(dim=2)
+    better = (points[None] < block[:, None]).any(dim=2)
+    return ~(no_worse & better).any(dim=1)

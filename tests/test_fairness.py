@@ -1,0 +1,232 @@
+"""Rates and gaps against fairlearn; the frontier against linear programs and brute force; the front against its definition."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy.optimize import linprog
+from scipy.stats import norm
+from torch import Tensor
+
+from lossbook import fairness
+
+Threshold = tuple[int, float, float]  # group, selection rate, share of all people whom it misjudges in this group
+
+
+@pytest.fixture
+def people(generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """Decisions, labels and groups of 500 people in three groups."""
+    groups = torch.randint(0, 3, (500,), generator=generator)
+    labels = (torch.rand(500, generator=generator) < 0.3 + 0.2 * groups).long()
+    return (torch.rand(500, generator=generator) < 0.2 + 0.5 * labels).long(), labels, groups
+
+
+def test_gaps_are_fairlearns(people: tuple[Tensor, Tensor, Tensor], device: torch.device) -> None:
+    from fairlearn import metrics
+
+    decisions, labels, groups = people
+    given = {"y_true": labels.numpy(), "y_pred": decisions.numpy(), "sensitive_features": groups.numpy()}
+    here = [each.to(device) for each in people]
+    ours = fairness.demographic_parity_difference(here[0], groups=here[2])
+    assert float(ours) == pytest.approx(metrics.demographic_parity_difference(**given), abs=1e-12)
+    assert float(fairness.equalized_odds_difference(*here[:2], groups=here[2])) == pytest.approx(
+        metrics.equalized_odds_difference(**given), abs=1e-12
+    )
+    assert float(fairness.equal_opportunity_difference(*here[:2], groups=here[2])) == pytest.approx(
+        metrics.equal_opportunity_difference(**given), abs=1e-12
+    )
+
+
+def test_rates_by_counting() -> None:
+    decisions, labels, groups = torch.tensor([1, 0, 1, 1, 0, 1]), torch.tensor([1, 1, 0, 1, 0, 0]), torch.tensor([0, 0, 0, 2, 2, 2])
+    torch.testing.assert_close(
+        fairness.selection_rates(decisions, groups=groups), torch.tensor([2 / 3, math.nan, 2 / 3], dtype=torch.float64), equal_nan=True
+    )
+    torch.testing.assert_close(
+        fairness.true_positive_rates(decisions, labels, groups=groups), torch.tensor([0.5, math.nan, 1.0], dtype=torch.float64), equal_nan=True
+    )
+    torch.testing.assert_close(
+        fairness.false_positive_rates(decisions, labels, groups=groups), torch.tensor([1.0, math.nan, 0.5], dtype=torch.float64), equal_nan=True
+    )
+    assert float(fairness.demographic_parity_difference(decisions, groups=groups)) == 0.0  # the id without members does not count
+
+
+def test_wilson_interval_inverts_the_score_test() -> None:
+    rates, counts = torch.tensor([0.0, 0.1, 0.5, 1.0], dtype=torch.float64), torch.tensor([10, 50, 400, 7])
+    for confidence in (0.9, 0.95):
+        z = norm.ppf((1 + confidence) / 2)
+        for end in fairness.rate_intervals(rates, counts, confidence=confidence):
+            gap, spread = (end - rates).abs(), z * (end * (1 - end) / counts).sqrt()  # |p_hat - p| = z sqrt(p (1 - p) / n) at both ends
+            torch.testing.assert_close(gap, spread, rtol=0, atol=1e-7)
+
+
+def thresholds(probs: Tensor, groups: Tensor, labels: Tensor | None) -> list[list[Threshold]]:
+    """Every threshold of every group, by loops."""
+    p = (probs if labels is None else labels).double().numpy()
+    per_group = []
+    for group in range(int(groups.max()) + 1):
+        rows = np.flatnonzero(groups.numpy() == group)
+        scores = probs.numpy()[rows]
+        options = []
+        for threshold in [math.inf, *sorted(set(scores))]:
+            chosen = scores >= threshold
+            options.append((group, float(chosen.mean()), float((1 - p[rows][chosen]).sum() + p[rows][~chosen].sum()) / len(probs)))
+        per_group.append(options)
+    return per_group
+
+
+def mixed_optimum(options: list[list[Threshold]], gap: float) -> float:
+    """The least error over mixtures of thresholds whose rates lie within a window [t, t + gap], as a linear program."""
+    flat = [option for group in options for option in group]
+    upper, bounds = [], []
+    for group in range(len(options)):
+        rate = np.array([rate if g == group else 0.0 for g, rate, _ in flat])
+        upper += [np.append(rate, -1.0), np.append(-rate, 1.0)]
+        bounds += [gap, 0.0]
+    sums = [[float(g == group) for g, _, _ in flat] + [0.0] for group in range(len(options))]
+    cost = [error for _, _, error in flat] + [0.0]
+    return float(linprog(cost, A_ub=upper, b_ub=bounds, A_eq=sums, b_eq=[1.0] * len(options), bounds=(0, 1)).fun)
+
+
+def small_problems() -> list[tuple[Tensor, Tensor, Tensor | None]]:
+    """Sixty little populations: two or three groups, with ties and without, with labels and without."""
+    source = torch.Generator().manual_seed(5)
+    problems = []
+    for trial in range(60):
+        count, group_count = int(torch.randint(4, 22, (1,), generator=source)), 2 + trial % 2
+        steps = 8 if trial % 4 < 2 else 10_000
+        probs = (torch.rand(count, generator=source, dtype=torch.float64) * steps).round() / steps
+        groups = torch.cat([torch.arange(group_count), torch.randint(0, group_count, (count - group_count,), generator=source)])
+        labels = None if trial % 3 == 0 else (torch.rand(count, generator=source) < probs).long()
+        problems.append((probs, groups, labels))
+    return problems
+
+
+def test_randomised_frontier_is_the_linear_programs() -> None:
+    for probs, groups, labels in small_problems():
+        front = fairness.parity_frontier(probs, groups=groups, labels=labels, gaps=5)
+        options = thresholds(probs, groups, labels)
+        for gap, error in zip(front.gaps.tolist(), front.errors.tolist(), strict=True):
+            assert error == pytest.approx(mixed_optimum(options, gap), abs=1e-9)
+
+
+def test_deterministic_frontier_is_brute_force() -> None:
+    for probs, groups, labels in small_problems():
+        front = fairness.parity_frontier(probs, groups=groups, labels=labels, gaps=5, randomize=False)
+        options = thresholds(probs, groups, labels)
+        combinations = [(max(r) - min(r), sum(e)) for r, e in ([*zip(*((o[1], o[2]) for o in c), strict=True)] for c in itertools.product(*options))]
+        for gap, error in zip(front.gaps.tolist(), front.errors.tolist(), strict=True):
+            assert error == pytest.approx(min(e for g, e in combinations if g <= gap + 1e-12), abs=1e-12)
+
+
+def test_deterministic_thresholds_reach_the_error_they_promise() -> None:
+    for probs, groups, labels in small_problems():
+        front = fairness.parity_frontier(probs, groups=groups, labels=labels, gaps=4, randomize=False)
+        p = probs if labels is None else labels.double()
+        for gap, error, cuts in zip(front.gaps.tolist(), front.errors.tolist(), front.thresholds, strict=True):
+            decisions = probs >= cuts[groups]
+            assert float(torch.where(decisions, 1 - p, p).mean()) == pytest.approx(error, abs=1e-12)
+            assert float(fairness.demographic_parity_difference(decisions, groups=groups)) <= gap + 1e-9
+
+
+def test_gaussian_optimum_has_thresholds_half_plus_minus_lambda() -> None:
+    """Base rates 0.7 and 0.3, x | y ~ N(±1, 1): closed forms of the two errors; at parity 1/2 ± 0.36712 (Menon & Williamson)."""
+    count = 200_001
+    quantiles = torch.special.ndtri((torch.arange(count, dtype=torch.float64) + 0.5) / count)
+    probs, groups = [], []
+    for group, base in enumerate((0.7, 0.3)):
+        for sign, share in ((1, base), (-1, 1 - base)):
+            x = quantiles[torch.linspace(0, count - 1, int(100_000 * share)).long()] + sign
+            probs.append(torch.sigmoid(2 * x + math.log(base / (1 - base))))
+            groups.append(torch.full(x.shape, group))
+    front = fairness.parity_frontier(torch.cat(probs), groups=torch.cat(groups), gaps=2)
+    assert float(front.gaps[1]) == pytest.approx(0.461130, abs=2e-4)
+    assert front.errors.tolist() == pytest.approx([0.238990, 0.138749], abs=2e-4)
+    assert front.thresholds[0].tolist() == pytest.approx([0.8671, 0.1329], abs=1e-3)
+
+
+def test_frontier_meets_fairlearns_threshold_optimizer(generator: torch.Generator) -> None:
+    from fairlearn.postprocessing import ThresholdOptimizer
+    from sklearn.base import BaseEstimator, ClassifierMixin
+
+    class Given(ClassifierMixin, BaseEstimator):
+        """A fitted classifier whose score is the feature itself."""
+
+        def __sklearn_is_fitted__(self) -> bool:
+            return True
+
+        def fit(self, features: np.ndarray, labels: np.ndarray) -> Given:
+            return self
+
+        def predict(self, features: np.ndarray) -> np.ndarray:
+            return features[:, 0]
+
+    groups = torch.randint(0, 2, (3000,), generator=generator)
+    probs = torch.sigmoid(torch.randn(3000, dtype=torch.float64, generator=generator) + groups - 0.5)
+    labels = (torch.rand(3000, generator=generator) < probs).long()
+    peer = ThresholdOptimizer(
+        estimator=Given(), constraints="demographic_parity", objective="accuracy_score", prefit=True, predict_method="predict", grid_size=1000
+    ).fit(probs.numpy()[:, None], labels.numpy(), sensitive_features=groups.numpy())
+    chances = peer._pmf_predict(probs.numpy()[:, None], sensitive_features=groups.numpy())[:, 1]
+    their_error = float(np.where(labels.numpy() == 1, 1 - chances, chances).mean())
+    ours = float(fairness.parity_frontier(probs, groups=groups, labels=labels, gaps=torch.zeros(1)).errors[0])
+    assert ours <= their_error + 1e-9  # exact, where the peer searches a grid of 1000 rates
+    assert ours == pytest.approx(their_error, abs=2e-3)
+
+
+def test_frontier_falls_and_is_convex_when_randomised(generator: torch.Generator) -> None:
+    probs, groups = torch.rand(400, generator=generator, dtype=torch.float64), torch.arange(400) % 2
+    probs = torch.where(groups == 1, probs**2, probs)
+    errors = fairness.parity_frontier(probs, groups=groups).errors
+    assert float(errors.diff().max()) <= 1e-12
+    assert float(errors.diff().diff().min()) >= -1e-12
+
+
+def test_penalty_is_differentiable_and_vanishes_at_parity(generator: torch.Generator) -> None:
+    groups = torch.tensor([0, 0, 1, 1, 3])
+    probs = torch.rand(5, dtype=torch.float64, generator=generator, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda p: fairness.parity_penalty(p, groups=groups), probs)
+    assert float(fairness.parity_penalty(torch.tensor([0.2, 0.4, 0.3, 0.3, 0.3]), groups=groups)) == pytest.approx(0, abs=1e-14)
+    by_hand = np.var([0.5, 0.25])  # means 1/2 and 1/4
+    assert float(fairness.parity_penalty(torch.tensor([0.5, 0.5, 0.0, 0.5]), groups=torch.tensor([0, 0, 1, 1]))) == pytest.approx(by_hand)
+
+
+def test_pareto_front_is_its_definition(generator: torch.Generator) -> None:
+    for axes in (1, 2, 3):
+        points = torch.randint(0, 6, (80, axes), generator=generator).double()
+        beaten = [any(bool((q <= p).all()) and bool((q < p).any()) for q in points) for p in points]
+        assert fairness.pareto_front(points).tolist() == [not b for b in beaten]
+    assert fairness.pareto_front(torch.zeros(0, 2)).shape == (0,)
+
+
+G = torch.tensor([0, 1])
+
+
+@pytest.mark.parametrize(
+    ("error", "call", "words"),
+    [
+        (ValueError, lambda: fairness.selection_rates(torch.tensor([1, 0]), groups=torch.tensor([0])), r"`groups` should have shape \(2,\)"),
+        (TypeError, lambda: fairness.selection_rates(torch.tensor([1, 0]), groups=torch.tensor([0.0, 1.0])), "`groups` should have an integer dtype"),
+        (ValueError, lambda: fairness.selection_rates(torch.tensor([1, 0]), groups=-G), "`groups` should be at least 0"),
+        (ValueError, lambda: fairness.selection_rates(torch.tensor([1, 2]), groups=G), r"`decisions` should lie in \[0, 1\]"),
+        (ValueError, lambda: fairness.selection_rates(torch.ones(0), groups=torch.ones(0).long()), "`groups` should have at least one"),
+        (ValueError, lambda: fairness.true_positive_rates(torch.tensor([1, 0]), torch.tensor([1]), groups=G), "`labels` should have shape"),
+        (ValueError, lambda: fairness.rate_intervals(torch.ones(2), torch.ones(3)), "`counts` should have shape"),
+        (ValueError, lambda: fairness.rate_intervals(torch.ones(2), torch.ones(2), confidence=1.0), "`confidence`"),
+        (TypeError, lambda: fairness.parity_penalty(torch.tensor([1, 0]), groups=G), "`probs` should have a floating-point"),
+        (ValueError, lambda: fairness.pareto_front(torch.zeros(3)), r"`points` should have shape \[N, D\]"),
+        (ValueError, lambda: fairness.pareto_front(torch.full((1, 2), math.nan)), "`points` should be free of NaN"),
+        (ValueError, lambda: fairness.parity_frontier(torch.tensor([0.1, math.nan]), groups=G), r"`probs` should lie in \[0, 1\]; found NaN"),
+        (ValueError, lambda: fairness.parity_frontier(torch.rand(2), groups=2 * G), "`groups` should give every id"),
+        (ValueError, lambda: fairness.parity_frontier(torch.rand(2), groups=G, gaps=1), "`gaps` should be at least 2"),
+        (ValueError, lambda: fairness.parity_frontier(torch.rand(2), groups=G, gaps=torch.tensor([2.0])), "`gaps` should lie in"),
+        (ValueError, lambda: fairness.parity_frontier(torch.rand(2), groups=G, labels=torch.tensor([1])), "`labels` should have shape"),
+    ],
+)
+def test_bad_calls_say_what_was_expected(error: type[Exception], call, words: str) -> None:
+    with pytest.raises(error, match=words):
+        call()
