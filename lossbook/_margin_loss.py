@@ -34,8 +34,8 @@ class MarginLoss:
         >>> from lossbook.margins import logistic
         >>> logistic.minimizer(0.6)
         tensor(0.4055, dtype=torch.float64)
-        >>> round(logistic.scale * math.log(2), 12)
-        1.0
+        >>> logistic.psi(1.0), logistic.bound, logistic.is_convex
+        (tensor(0.6931, dtype=torch.float64), inf, True)
 
     Reference: P. Bartlett, M. Jordan, J. McAuliffe, "Convexity, classification, and risk bounds", 2006.
     Convention: natural logarithm, no factor 1/2, and a tie m = 0 is an error of the 0-1 loss. Chapter: surrogates; ψ in calibration.
