@@ -1,0 +1,105 @@
+"""The numbers on a page are those of the package as it is now: an edit of `lossbook/` or of the lock executes the pages again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.book.mini import TinyBook
+
+PAGE = "# Title\n\n```{code-cell} ipython3\nimport os\nimport lossbook\nprint('value', lossbook.VALUE, os.environ['LOSSBOOK_STATIC'])\n```\n"
+
+
+def edit_package(book: TinyBook) -> None:
+    (book.folder / "lossbook/__init__.py").write_text("VALUE = 2\n")
+
+
+def edit_lock(book: TinyBook) -> None:
+    (book.folder / "requirements.txt").write_text("torch==2.13.1\n")
+
+
+def add_data(book: TinyBook) -> None:
+    (book.folder / "lossbook/data").mkdir()
+    (book.folder / "lossbook/data/more.gz").write_bytes(b"\x00")
+
+
+def add_module(book: TinyBook) -> None:
+    (book.folder / "lossbook/other.py").write_text("A = 1\n")
+
+
+def compile_module(book: TinyBook) -> None:
+    (book.folder / "lossbook/__pycache__").mkdir(exist_ok=True)
+    (book.folder / "lossbook/__pycache__/module.pyc").write_bytes(b"\x00")
+
+
+def change_nothing(book: TinyBook) -> None:
+    pass
+
+
+def test_an_edit_of_the_package_shows_on_the_page(tiny: TinyBook) -> None:
+    tiny.page(PAGE)
+    tiny.build()
+    assert "value 1 1" in tiny.read().text
+    assert "executed in" not in tiny.build(), "nothing changed, so nothing should be executed"
+    edit_package(tiny)
+    assert "executed in" in tiny.build()
+    assert "value 2 1" in tiny.read().text
+    assert len(list((tiny.folder / "_build/executed").iterdir())) == 1, "the cache of the old package should be gone"
+
+
+def test_an_edit_of_one_page_executes_that_page_alone(tiny: TinyBook) -> None:
+    tiny.page(PAGE + "\n```{toctree}\nother\n```\n")
+    tiny.page(PAGE, "other")
+    assert tiny.build().count("executed in") == 2
+    tiny.page(PAGE.replace("'value'", "'worth'"), "other")
+    printed = tiny.build()
+    assert printed.count("executed in") == 1
+    assert "s: other" in printed
+    assert "worth 1 1" in tiny.read("other").text
+
+
+@pytest.mark.parametrize(
+    ("edit", "changes"),
+    [(edit_package, True), (edit_lock, True), (add_data, True), (add_module, True), (compile_module, False), (change_nothing, False)],
+)
+def test_the_cache_is_keyed_on_all_that_pages_import(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, edit: Callable[[TinyBook], None], changes: bool
+) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parent.parent.parent / "_ext"))
+    from lossbook_sphinx.execution import fingerprint
+
+    book = TinyBook(tmp_path)
+    before = fingerprint(book.folder)
+    edit(book)
+    assert (fingerprint(book.folder) != before) is changes
+
+
+def test_a_cell_that_raises_fails_the_build_and_says_where(tiny: TinyBook) -> None:
+    tiny.page("# Title\n\n```{code-cell} ipython3\nassert lossbook_says == 'ouch'\n```\n")
+    printed = tiny.build(check=False)
+    assert "index raised:" in printed
+    assert "lossbook_says" in printed
+    assert not (tiny.out() / "index.html").exists()
+
+
+def test_a_cell_that_warns_fails_the_build(tiny: TinyBook) -> None:
+    with (tiny.folder / "conf.py").open("a") as settings:
+        settings.write("nb_output_stderr = 'error'\n")
+    tiny.page("# Title\n\n```{code-cell} ipython3\nimport warnings\nwarnings.warn('careful')\n```\n")
+    assert "stderr was found in the cell outputs" in tiny.build(check=False)
+
+
+def test_a_cell_with_html_makes_a_numbered_figure(tiny: TinyBook) -> None:
+    figure = "---\nmystnb:\n  figure:\n    name: fig-box\n    caption: A box.\n---\n"
+    tiny.page(
+        f"# Title\n\n```{{code-cell}} ipython3\n{figure}from IPython.display import HTML\nHTML('<b id=here>box</b>')\n```\n\nSee {{numref}}`fig-box`.\n"
+    )
+    tiny.build()
+    page = tiny.read()
+    drawn = page.find(id="fig-box")
+    assert drawn.name == "figure"
+    assert drawn.find(id="here").text == "box"
+    assert drawn.figcaption.text.strip().startswith("Fig. 1")
+    assert page.find("a", href="#fig-box", class_="reference").text == "Fig. 1"
