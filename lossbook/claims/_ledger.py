@@ -142,16 +142,16 @@ class ClaimBox:
         claim, found = self.claim, self.measurement
         details = "".join(f"<li>{html.escape(name.replace('_', ' '))}: <b>{number(value)}</b></li>" for name, value in found.details.items())
         corrected = "" if claim.verdict == "holds" else f'<p class="claim-corrected"><b>Better:</b> {html.escape(claim.corrected)}</p>'
-        outcome = "as expected" if found.holds else "NOT as expected"
+        surprise = "" if found.holds else " <b>This is not what was expected.</b>"
         source = "Beyond the article" if claim.id.startswith("X") else "The article says"
-        margin = f" ± {number(found.tolerance)}" if found.tolerance else " exactly"
+        expected = f"{number(found.expected)} ± {number(found.tolerance)}" if found.tolerance else f"exactly {number(found.expected)}"
         return (
             f'<div class="claim claim-{claim.verdict}" data-claim="{claim.id}" id="claim-{claim.id}">'
             f'<p class="claim-head"><span class="claim-id">{claim.id}</span> <span class="claim-verdict">{VERDICTS[claim.verdict]}</span></p>'
             f'<p class="claim-statement"><b>{source}:</b> {html.escape(claim.statement)}</p>{corrected}'
             f'<p class="claim-measured"><b>We measured:</b> {html.escape(claim.quantity)} = '
             f'<b class="claim-value" data-holds="{str(found.holds).lower()}">{number(found.value)}</b>'
-            f" (expected {number(found.expected)}{margin}; {outcome}).</p>"
+            f" (expected {expected}).{surprise}</p>"
             f"{'<ul class=claim-details>' + details + '</ul>' if details else ''}</div>"
         )
 
