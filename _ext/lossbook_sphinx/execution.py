@@ -42,15 +42,19 @@ def fingerprint(root: Path) -> str:
 
 
 def key_the_cache(app: Sphinx, config: Config) -> None:
-    """Name the cache's folder by the fingerprint and drop the others. The changed setting makes Sphinx read every page again."""
+    """Name the cache's folder by the fingerprint. The changed setting makes Sphinx read every page again."""
     root = Path(config.lossbook_cache_root or Path(app.outdir).parent / "executed")
-    current = root / fingerprint(Path(app.srcdir))
-    config.nb_execution_cache_path = str(current)
-    if root.is_dir():
-        for old in root.iterdir():
-            if old.is_dir() and old != current:
-                shutil.rmtree(old)
+    config.nb_execution_cache_path = str(root / fingerprint(Path(app.srcdir)))
     os.environ.update(KERNEL_ENVIRONMENT)
+
+
+def drop_old_caches(app: Sphinx, failure: Exception | None) -> None:
+    """After a build that went well, the caches of earlier fingerprints are of no use."""
+    current = Path(app.config.nb_execution_cache_path)
+    if failure is None and current.parent.is_dir():
+        for old in current.parent.iterdir():
+            if old != current:
+                shutil.rmtree(old)
 
 
 def execute(notebook: NotebookNode, path: Path, timeout: int) -> ExecutionResult:
@@ -91,7 +95,8 @@ def execute_in_parallel(app: Sphinx, env: BuildEnvironment, docnames: list[str])
 
 
 def setup(app: Sphinx) -> None:
-    """Register the two steps."""
+    """Register the steps."""
     app.add_config_value("lossbook_cache_root", "", "", str)
     app.connect("config-inited", key_the_cache)
     app.connect("env-before-read-docs", execute_in_parallel)
+    app.connect("build-finished", drop_old_caches)
