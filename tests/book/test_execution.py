@@ -93,16 +93,8 @@ def test_a_cell_that_warns_fails_the_build(tiny: TinyBook) -> None:
 
 def test_a_cell_with_html_makes_a_numbered_figure(tiny: TinyBook) -> None:
     figure = "---\nmystnb:\n  figure:\n    name: fig-box\n    caption: A box.\n---\n"
-    cell = f"```{{code-cell}} ipython3
-{figure}from IPython.display import HTML
-HTML('<b id=here>box</b>')
-```
-"
-    tiny.page(f"# Title
-
-{cell}
-See {{numref}}`fig-box`.
-")
+    cell = f"```{{code-cell}} ipython3\n{figure}from IPython.display import HTML\nHTML('<b id=here>box</b>')\n```\n"
+    tiny.page(f"# Title\n\n{cell}\nSee {{numref}}`fig-box`.\n")
     tiny.build()
     page = tiny.read()
     drawn = page.find(id="fig-box")
