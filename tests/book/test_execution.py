@@ -102,3 +102,17 @@ def test_a_cell_with_html_makes_a_numbered_figure(tiny: TinyBook) -> None:
     assert drawn.find(id="here").text == "box"
     assert drawn.figcaption.text.strip().startswith("Fig. 1")
     assert page.find("a", href="#fig-box", class_="reference").text == "Fig. 1"
+
+
+def test_the_code_of_a_figure_is_folded_below_it(tiny: TinyBook) -> None:
+    tiny.page("# Title\n\n```{code-cell} ipython3\n:tags: [hide-input]\nprint(6 * 7)\n```\n")
+    tiny.build()
+    cell = tiny.read().find(class_="cell")
+    output, fold = cell.find(class_="cell_output"), cell.find("details")
+    assert "6" in fold.text
+    assert fold in output.find_all_next("details")
+
+
+def test_a_directive_that_markdown_would_not_see_is_a_warning(tiny: TinyBook) -> None:
+    tiny.page("# Title\n\n```{note} Of `code`\nText\n```\n")
+    assert "index.md:8: WARNING: a directive whose first line contains `code`" in tiny.build(check=False)

@@ -1,0 +1,40 @@
+"""Two details of pages with code: the folded code of a figure lies below the figure, and a directive that Markdown would not see is said."""
+
+from __future__ import annotations
+
+import re
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.transforms.post_transforms import SphinxPostTransform
+from sphinx.util import logging
+
+LOGGER = logging.getLogger(__name__)
+BROKEN_FENCE = re.compile(r"^ *(`{3,})\{[\w:-]+\}.*`", flags=re.MULTILINE)
+
+
+class FigureFirst(SphinxPostTransform):
+    """A cell tagged `hide-input` shows its output, then the fold with its code: the reader meets the figure first."""
+
+    default_priority = 200  # just after myst-nb has folded the code
+    formats = ("html",)
+
+    def run(self, **kwargs: object) -> None:
+        """Move the fold to the end of its cell."""
+        for cell in list(self.document.findall(nodes.container)):
+            if cell.get("nb_element") == "cell_code" and cell.get("hide_mode") == "input" and len(cell.children) > 1:
+                fold, *outputs = cell.children
+                cell.children = [*outputs, fold]
+
+
+def warn_of_broken_fences(app: Sphinx, docname: str, source: list[str]) -> None:
+    """CommonMark allows no backtick after a fence of backticks, so such a directive silently becomes text."""
+    for found in BROKEN_FENCE.finditer(source[0]):
+        line = source[0].count("\n", 0, found.start()) + 1
+        LOGGER.warning("a directive whose first line contains `code` needs a fence of colons, :::", location=(docname, line))
+
+
+def setup(app: Sphinx) -> None:
+    """Register both."""
+    app.add_post_transform(FigureFirst)
+    app.connect("source-read", warn_of_broken_fences)
