@@ -1,0 +1,455 @@
+"""`lossbook.linear`: the step beside autograd's, the solvers beside scikit-learn and the optimality conditions, streams beside memory."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from lossbook import data, margins
+from lossbook.linear import LinearFit, fit_linear, regularized_risk, sgd_step
+from lossbook.margins import LOSSES, MarginLoss, ramp_loss
+from tests.tolerances import assert_near
+
+SLOPED = [loss for loss in LOSSES.values() if loss.name != "zero_one"]
+CONVEX = [loss for loss in SLOPED if loss.is_convex and loss.name != "unhinged"]
+NAMES = [loss.name for loss in SLOPED]
+
+
+@pytest.fixture(scope="module")
+def tumours() -> tuple[Tensor, Tensor]:
+    """All 569 tumours: 30 correlated columns, almost separable."""
+    table = data.breast_cancer()
+    return table.features, table.signs
+
+
+def clouds(generator: torch.Generator, count: int = 200, dim: int = 3, shift: float = 1.0) -> tuple[Tensor, Tensor]:
+    """Two overlapping normal clouds whose means differ in the first column."""
+    signs = torch.where(torch.arange(count) < count // 2, -1, 1)
+    features = torch.randn(count, dim, generator=generator, dtype=torch.float64)
+    features[:, 0] += shift * signs
+    return features, signs
+
+
+def risk(fit: LinearFit, features: Tensor, signs: Tensor, loss: str | MarginLoss, l2: float, intercept: str = "free", l1: float = 0.0) -> float:
+    """The objective, written out in plain sums, whatever the solver says of it."""
+    phi = LOSSES[loss] if isinstance(loss, str) else loss
+    penalty = l2 / 2 * fit.weights.square().sum() + l1 * fit.weights.abs().sum()
+    if intercept == "regularized":
+        penalty = penalty + l2 / 2 * fit.intercept**2 + l1 * fit.intercept.abs()
+    return float(phi((features @ fit.weights + fit.intercept) * signs).mean() + penalty)
+
+
+# --- one step ---------------------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("loss", SLOPED, ids=NAMES)
+def test_the_step_is_autograds(loss: MarginLoss, generator: torch.Generator, device: torch.device, real_dtype: torch.dtype) -> None:
+    features, signs = clouds(generator, 8)
+    features, signs = features.to(device, real_dtype), signs.to(device)
+    weights = torch.randn(3, generator=generator).to(device, real_dtype).requires_grad_()
+    intercept = torch.tensor(0.3, device=device, dtype=real_dtype, requires_grad=True)
+    weight = torch.rand(8, generator=generator).to(device, real_dtype)
+    settings = {"loss": loss, "l2": 0.2, "weight": weight}
+    slopes = torch.autograd.grad(regularized_risk(weights, intercept, features, signs, **settings), (weights, intercept))
+    line = sgd_step(weights, intercept, features, signs, rate=0.1, **settings)
+    assert_near(line.weights, weights - 0.1 * slopes[0])
+    assert_near(line.intercept, intercept - 0.1 * slopes[1])
+
+
+def test_the_l1_step_solves_its_proximal_problem(generator: torch.Generator) -> None:
+    """u = argmin |u - v|²/2 + c |u|₁ iff (v - u)/c is a subgradient of |u|₁: sign(u) where u is not 0, else in [-1, 1] (Duchi & Singer, 2009)."""
+    features, signs = clouds(generator, 8, dim=40)
+    weights, intercept = 0.1 * torch.randn(40, generator=generator, dtype=torch.float64), torch.zeros((), dtype=torch.float64)
+    plain = sgd_step(weights, intercept, features, signs, loss="logistic", rate=0.1, l2=0.1).weights
+    short = sgd_step(weights, intercept, features, signs, loss="logistic", rate=0.1, l2=0.1, l1=0.5).weights
+    subgradient = (plain - short) / (0.1 * 0.5)
+    assert 5 < int((short == 0).sum()) < 35
+    assert_near(subgradient[short != 0], torch.sign(short[short != 0]))
+    assert float(subgradient[short == 0].abs().max()) <= 1
+
+
+def test_the_step_traces_and_maps(generator: torch.Generator) -> None:
+    features, signs = clouds(generator, 8)
+    weights, intercept = torch.randn(5, 3, generator=generator, dtype=torch.float64), torch.zeros(5, dtype=torch.float64)
+
+    def step(weights: Tensor, intercept: Tensor) -> Tensor:
+        return sgd_step(weights, intercept, features, signs, loss="hinge", rate=0.1, l2=0.1, l1=0.1).weights
+
+    one_by_one = torch.stack([step(w, b) for w, b in zip(weights, intercept, strict=True)])
+    assert_near(torch.vmap(step)(weights, intercept), one_by_one)
+    assert_near(torch.compile(step, fullgraph=True, backend="aot_eager")(weights[0], intercept[0]), one_by_one[0])
+
+
+# --- the solvers, beside scikit-learn ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("solver", ["newton", "lbfgs"])
+@pytest.mark.parametrize("l2", [1e-1, 1e-3, 1e-5])
+def test_logistic_regression_is_scikit_learns(solver: str, l2: float, tumours: tuple[Tensor, Tensor]) -> None:
+    from sklearn.linear_model import LogisticRegression
+
+    features, signs = tumours
+    fit = fit_linear(features, signs, loss="logistic", l2=l2, solver=solver, steps=5000)
+    peer = LogisticRegression(C=1 / (l2 * len(signs)), solver="newton-cholesky", tol=1e-10, max_iter=1000).fit(features.numpy(), signs.numpy())
+    theirs = LinearFit(torch.tensor(peer.coef_[0]), torch.tensor(peer.intercept_[0]), fit.objective)
+    assert risk(fit, features, signs, "logistic", l2) == pytest.approx(risk(theirs, features, signs, "logistic", l2), rel=1e-6)
+    assert float(fit.objective[-1]) == pytest.approx(risk(fit, features, signs, "logistic", l2), rel=1e-12)
+    if solver == "newton":
+        assert_near(fit.scores(features), theirs.scores(features), torch.float32)
+
+
+@pytest.mark.parametrize("solver", ["newton", "lbfgs"])
+@pytest.mark.parametrize("l2", [1e-1, 1e-3])
+def test_the_squared_hinge_is_linear_svcs(solver: str, l2: float, tumours: tuple[Tensor, Tensor]) -> None:
+    from sklearn.svm import LinearSVC
+
+    features, signs = tumours
+    fit = fit_linear(features, signs, loss="squared_hinge", l2=l2, solver=solver, intercept="regularized", steps=5000)
+    peer = LinearSVC(C=1 / (l2 * len(signs)), dual=False, tol=1e-10, max_iter=10_000).fit(features.numpy(), signs.numpy())
+    theirs = LinearFit(torch.tensor(peer.coef_[0]), torch.tensor(peer.intercept_[0]), fit.objective)
+    values = [risk(line, features, signs, "squared_hinge", l2, "regularized") for line in (fit, theirs)]
+    assert values[0] == pytest.approx(values[1], rel=1e-6)
+
+
+@pytest.mark.parametrize("solver", ["newton", "lbfgs"])
+@pytest.mark.parametrize("l2", [1e-1, 1e-2])
+def test_the_hinge_is_linear_svcs_and_libsvms(solver: str, l2: float, tumours: tuple[Tensor, Tensor]) -> None:
+    from sklearn.svm import SVC, LinearSVC
+
+    features, signs = tumours
+    scale = 1 / (l2 * len(signs))
+    peers = {
+        "regularized": LinearSVC(C=scale, loss="hinge", dual=True, tol=1e-8, max_iter=1_000_000, random_state=0),
+        "free": SVC(C=scale, kernel="linear", tol=1e-8),
+    }
+    for intercept, peer in peers.items():
+        fit = fit_linear(features, signs, loss="hinge", l2=l2, solver=solver, intercept=intercept, steps=5000)
+        peer.fit(features.numpy(), signs.numpy())
+        theirs = LinearFit(torch.tensor(peer.coef_[0].copy()), torch.tensor(peer.intercept_[0]), fit.objective)
+        values = [risk(line, features, signs, "hinge", l2, intercept) for line in (fit, theirs)]
+        assert values[0] == pytest.approx(values[1], rel=1e-6)
+
+
+@pytest.mark.parametrize(("loss", "l1"), [("logistic", 1e-2), ("logistic", 1e-3), ("squared_hinge", 1e-2)])
+def test_l1_is_scikit_learns(loss: str, l1: float, tumours: tuple[Tensor, Tensor]) -> None:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.svm import LinearSVC
+
+    features, signs = tumours
+    scale = 1 / (l1 * len(signs))
+    fit = fit_linear(features, signs, loss=loss, l1=l1, intercept="regularized", steps=5000)
+    if loss == "logistic":
+        peer = LogisticRegression(C=scale, l1_ratio=1.0, solver="liblinear", tol=1e-10, max_iter=100_000, random_state=0)
+    else:
+        peer = LinearSVC(C=scale, penalty="l1", dual=False, tol=1e-10, max_iter=100_000, random_state=0)
+    peer.fit(features.numpy(), signs.numpy())
+    theirs = LinearFit(torch.tensor(peer.coef_[0]), torch.tensor(peer.intercept_[0]), fit.objective)
+    values = [risk(line, features, signs, loss, 0.0, "regularized", l1) for line in (fit, theirs)]
+    assert values[0] == pytest.approx(values[1], rel=1e-6)
+    assert abs(int((fit.weights == 0).sum()) - int((theirs.weights == 0).sum())) <= 1
+
+
+def test_the_squared_loss_is_least_squares(tumours: tuple[Tensor, Tensor]) -> None:
+    """Normal equations with a column of ones: the ridge solution in closed form."""
+    features, signs = tumours
+    wide = torch.cat([features, torch.ones_like(features[:, :1])], dim=1)
+    ridge = 0.05 / 2 * len(signs) * torch.eye(31, dtype=torch.float64)  # (1/N)|y - Xw|² + l2/2 |w|²
+    ridge[-1, -1] = 0
+    theta = torch.linalg.solve(wide.T @ wide + ridge, wide.T @ signs.double())
+    fit = fit_linear(features, signs, loss="squared", l2=0.05, solver="newton")
+    torch.testing.assert_close(torch.cat([fit.weights, fit.intercept[None]]), theta, rtol=1e-8, atol=1e-10)
+
+
+def test_unhinged_without_intercept_is_the_mean(generator: torch.Generator) -> None:
+    """The gradient of mean(1 - y w·x) + l2/2 |w|² is -mean(y x) + l2 w."""
+    features, signs = clouds(generator)
+    for solver in ("newton", "lbfgs"):
+        fit = fit_linear(features, signs, loss="unhinged", l2=0.5, solver=solver, intercept="none")
+        torch.testing.assert_close(fit.weights, (signs[:, None] * features).mean(dim=0) / 0.5, rtol=1e-6, atol=1e-8)
+
+
+# --- optimality conditions --------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("intercept", ["free", "regularized", "none"])
+@pytest.mark.parametrize("loss", CONVEX, ids=[loss.name for loss in CONVEX])
+def test_both_solvers_reach_the_least_risk(loss: MarginLoss, intercept: str, generator: torch.Generator, device: torch.device) -> None:
+    """No nearby line is better, and the two solvers, which share no step, agree."""
+    features, signs = (part.to(device) for part in clouds(generator))
+    fits = [fit_linear(features, signs, loss=loss, l2=0.1, solver=solver, intercept=intercept) for solver in ("newton", "lbfgs")]
+    values = [risk(fit, features, signs, loss, 0.1, intercept) for fit in fits]
+    assert values[0] == pytest.approx(values[1], rel=1e-6, abs=1e-7)
+    weights, b = fits[0].weights, fits[0].intercept
+    for scale in (1e-1, 1e-2, 1e-3):
+        for _ in range(10):
+            aside = scale * torch.randn(4, generator=generator, dtype=torch.float64).to(device)
+            moved = fits[0]._replace(weights=weights + aside[:3], intercept=b if intercept == "none" else b + aside[3])
+            assert risk(moved, features, signs, loss, 0.1, intercept) >= values[0] - 1e-9
+
+
+def test_the_intercept_is_free_regularized_or_none(generator: torch.Generator) -> None:
+    """Derivative of the objective by the intercept: mean φ'(m) y = 0 where it is free, = -l2 b where it is regularised."""
+    features, signs = clouds(generator)
+    features, signs = features[40:], signs[40:]  # 60 against 100
+    for intercept, charge in (("free", 0.0), ("regularized", 0.1)):
+        fit = fit_linear(features, signs, loss="logistic", l2=0.1, solver="newton", intercept=intercept)
+        slope = (margins.logistic.derivative(fit.scores(features) * signs) * signs).mean()
+        assert float(slope) == pytest.approx(-charge * float(fit.intercept), abs=1e-7)
+        assert abs(float(fit.intercept)) > 0.05
+    none = fit_linear(features, signs, loss="logistic", l2=0.1, solver="newton", intercept="none")
+    assert float(none.intercept) == 0.0
+
+
+def test_l1_meets_its_optimality_conditions(tumours: tuple[Tensor, Tensor]) -> None:
+    """A weight of 0 feels a slope of at most l1; another feels exactly l1 against its sign."""
+    features, signs = tumours
+    fit = fit_linear(features, signs, loss="logistic", l1=0.01, l2=0.001, steps=5000, tolerance=1e-13)
+    slopes = margins.logistic.derivative(fit.scores(features) * signs) * signs @ features / len(signs) + 0.001 * fit.weights
+    zero = fit.weights == 0
+    assert 10 < int(zero.sum()) < 28
+    assert float(slopes[zero].abs().max()) <= 0.01 + 1e-6
+    torch.testing.assert_close(slopes[~zero], -0.01 * torch.sign(fit.weights[~zero]), rtol=0, atol=1e-5)
+
+
+def test_weights_count_as_repeated_examples(generator: torch.Generator) -> None:
+    features, signs = clouds(generator, 60)
+    counts = torch.randint(0, 4, (60,), generator=generator)
+    repeated = fit_linear(features.repeat_interleave(counts, 0), signs.repeat_interleave(counts), loss="hinge", l2=0.1, solver="newton")
+    weighted = fit_linear(features, signs, loss="hinge", l2=0.1, solver="newton", weight=counts * 60 / counts.sum())
+    torch.testing.assert_close(weighted.weights, repeated.weights, rtol=0, atol=1e-6)
+
+
+def test_newton_from_a_subsample_ends_at_the_same_minimum(generator: torch.Generator) -> None:
+    features, signs = clouds(generator, 20_000)
+    features *= torch.tensor([1e-2, 1.0, 1e2])  # in raw units
+    quick = fit_linear(features, signs, loss="logistic", l2=1e-6, solver="newton", generator=generator)
+    plain = fit_linear(features, signs, loss="logistic", l2=1e-6, solver="newton", start=(torch.zeros(3), torch.tensor(0.0)))
+    assert float(quick.objective[0]) < 1.1 * float(plain.objective[-1])  # it began almost there
+    assert float(plain.objective[0]) == pytest.approx(np.log(2))
+    assert float(quick.objective[-1]) == pytest.approx(float(plain.objective[-1]), rel=1e-9)
+
+
+def test_float32_and_half_precision(generator: torch.Generator, device: torch.device, dtype: torch.dtype) -> None:
+    features, signs = clouds(generator)
+    features, signs = features.to(device, dtype), signs.to(device)
+    exact = fit_linear(features.double(), signs, loss="logistic", l2=0.01, solver="newton")
+    for solver in ("newton", "lbfgs"):
+        fit = fit_linear(features, signs, loss="logistic", l2=0.01, solver=solver)
+        assert fit.weights.dtype == (dtype if dtype.itemsize >= 4 else torch.float32)
+        assert fit.weights.device.type == device.type
+        torch.testing.assert_close(fit.weights.double(), exact.weights, rtol=2e-3, atol=2e-3)
+
+
+# --- the ramp ---------------------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("s", [0.0, -1.0, 0.5])
+def test_cccp_never_raises_the_objective(s: float, generator: torch.Generator) -> None:
+    features, signs = clouds(generator)
+    signs[:20] = 1
+    ramp = ramp_loss(s)
+    for _ in range(3):
+        weights, intercept = torch.randn(3, generator=generator, dtype=torch.float64), torch.randn((), generator=generator, dtype=torch.float64)
+        fit = fit_linear(features, signs, loss=ramp, l2=0.01, solver="cccp", start=(weights, intercept))
+        assert bool((fit.objective.diff() <= 0).all())
+        first = LinearFit(weights, intercept, fit.objective)
+        assert float(fit.objective[0]) == pytest.approx(risk(first, features, signs, ramp, 0.01))
+        assert float(fit.objective[-1]) == pytest.approx(risk(fit, features, signs, ramp, 0.01), abs=1e-12)
+
+
+def test_cccp_ends_where_its_own_convex_problem_is_least(generator: torch.Generator) -> None:
+    """At the end w also minimises the hinge with the far-wrong examples let go (Collobert et al., 2006): scikit-learn solves that one here."""
+    from sklearn.svm import SVC
+
+    features, signs = clouds(generator, shift=2.0)
+    features[:10] -= torch.tensor([20.0, 0.0, 0.0])
+    signs[:10] = 1  # far on the wrong side
+    fit = fit_linear(features, signs, loss="ramp", l2=0.05, solver="cccp", starts=4, generator=generator)
+    kept = fit.scores(features) * signs >= 0
+    assert int((~kept[:10]).sum()) == 10
+    peer = SVC(C=1 / (0.05 * len(signs)), kernel="linear", tol=1e-8).fit(features[kept].numpy(), signs[kept].numpy())
+    torch.testing.assert_close(fit.weights, torch.tensor(peer.coef_[0].copy()), rtol=0, atol=2e-3)
+
+
+def test_more_starts_are_never_worse(generator: torch.Generator) -> None:
+    features, signs = clouds(generator)
+    features[:20] -= torch.tensor([15.0, 0.0, 0.0])
+    signs[:20] = 1
+    one = fit_linear(features, signs, loss="ramp", l2=0.01, solver="cccp")
+    many = fit_linear(features, signs, loss="ramp", l2=0.01, solver="cccp", starts=4, generator=generator)
+    assert float(many.objective[-1]) < 0.9 * float(one.objective[-1])
+
+
+def test_lbfgs_descends_on_losses_that_are_not_convex(generator: torch.Generator) -> None:
+    features, signs = clouds(generator)
+    start = (torch.tensor([0.1, 0.0, 0.0]), torch.tensor(0.0))
+    for loss in ("sigmoid", "savage", "ramp", "ramp_minus_one"):
+        fit = fit_linear(features, signs, loss=loss, l2=0.01, start=start)
+        first = LinearFit(start[0].double(), start[1].double(), fit.objective)
+        assert risk(fit, features, signs, loss, 0.01) < 0.9 * risk(first, features, signs, loss, 0.01)
+
+
+# --- streams and SGD --------------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("solver", "loss"), [("newton", "logistic"), ("newton", "hinge"), ("lbfgs", "logistic"), ("cccp", "ramp")])
+def test_a_stream_gives_what_memory_gives(solver: str, loss: str, generator: torch.Generator) -> None:
+    features, signs = clouds(generator)
+    stream = list(zip(features.split(37), signs.split(37), strict=True))
+    for intercept in ("free", "regularized"):
+        whole = fit_linear(features, signs, loss=loss, l2=0.1, solver=solver, intercept=intercept)
+        streamed = fit_linear(stream, loss=loss, l2=0.1, solver=solver, intercept=intercept)
+        torch.testing.assert_close(streamed.weights, whole.weights, rtol=1e-6, atol=1e-8)
+
+
+def test_sgd_streams_the_same_batches(generator: torch.Generator) -> None:
+    features, signs = clouds(generator)
+    order = torch.Generator().manual_seed(7)
+    batches = [(features[rows], signs[rows]) for _ in range(3) for rows in torch.randperm(200, generator=order).split(32)]
+    settings = {"loss": "hinge", "l2": 0.1, "solver": "sgd", "schedule": "inverse", "average": "polynomial"}
+    whole = fit_linear(features, signs, epochs=3, generator=torch.Generator().manual_seed(7), **settings)
+    streamed = fit_linear(iter(batches), epochs=1, **settings)
+    assert torch.equal(whole.weights, streamed.weights)
+    assert torch.equal(whole.objective, streamed.objective)
+
+
+def test_a_data_loader_is_a_stream(generator: torch.Generator) -> None:
+    from torch.utils.data import DataLoader, TensorDataset
+
+    features, signs = clouds(generator)
+    loader = DataLoader(TensorDataset(features, signs), batch_size=50)
+    assert_near(fit_linear(loader, loss="logistic", l2=0.1).weights, fit_linear(features, signs, loss="logistic", l2=0.1).weights, torch.float32)
+
+
+@pytest.mark.parametrize("average", ["none", "uniform", "polynomial"])
+@pytest.mark.parametrize("schedule", ["constant", "inverse", "inverse_sqrt"])
+def test_sgd_is_its_steps_one_after_the_other(schedule: str, average: str, generator: torch.Generator) -> None:
+    features, signs = clouds(generator, 40)
+    stream = list(zip(features.split(8), signs.split(8), strict=True))
+    fit = fit_linear(stream, loss="logistic", l2=0.3, l1=0.01, solver="sgd", rate=0.5, schedule=schedule, average=average, epochs=2)
+    weights, intercept, seen, risks = torch.zeros(3, dtype=torch.float64), torch.zeros((), dtype=torch.float64), [], []
+    for t, (x, y) in enumerate(stream * 2, start=1):
+        risks.append(regularized_risk(weights, intercept, x, y, loss="logistic", l2=0.3, l1=0.01))
+        rate = {"constant": 0.5, "inverse": 0.5 / (1 + 0.5 * 0.3 * t), "inverse_sqrt": 0.5 / t**0.5}[schedule]
+        weights, intercept = sgd_step(weights, intercept, x, y, loss="logistic", rate=rate, l2=0.3, l1=0.01)
+        seen.append(torch.cat([weights, intercept[None]]))
+    iterates = torch.stack(seen)
+    # Shamir & Zhang (2013): the weights of the polynomial mean are proportional to (t)(t+1)(t+2), those of η = 3
+    t = torch.arange(1, len(seen) + 1, dtype=torch.float64)
+    shares = {"none": (t == len(seen)).double(), "uniform": torch.ones_like(t), "polynomial": t * (t + 1) * (t + 2)}[average]
+    expected = shares @ iterates / shares.sum()
+    assert_near(fit.weights, expected[:3])
+    assert_near(fit.intercept, expected[3])
+    assert_near(fit.objective, torch.stack(risks))
+
+
+def test_pegasos_keeps_its_promise(tumours: tuple[Tensor, Tensor]) -> None:
+    """With all examples in each step: the best objective of T steps is within G² (1 + ln T) / (2 l2 T) of the least, G = √l2 + max|x| (theorem 1)."""
+    features, signs = tumours
+    features = features[:, :5]
+    wide = torch.cat([features, torch.ones_like(features[:, :1])], dim=1)
+    l2, length = 0.05, 400
+    least = float(fit_linear(features, signs, loss="hinge", l2=l2, solver="newton", intercept="regularized").objective[-1])
+    bound = (l2**0.5 + float(wide.norm(dim=1).max())) ** 2 * (1 + np.log(length)) / (2 * l2 * length)
+    settings = {"loss": "hinge", "l2": l2, "solver": "sgd", "schedule": "pegasos", "intercept": "regularized"}
+    batch = fit_linear([(features, signs)] * length, average="uniform", epochs=1, **settings)
+    assert least < risk(batch, features, signs, "hinge", l2, "regularized") <= least + bound
+    assert float(batch.weights.square().sum() + batch.intercept**2) <= 1 / l2
+    drawn = fit_linear(features, signs, average="polynomial", epochs=20, generator=torch.Generator().manual_seed(0), **settings)
+    assert risk(drawn, features, signs, "hinge", l2, "regularized") < 1.05 * least
+
+
+def test_regularized_sgd_moves_the_intercept_as_a_weight(generator: torch.Generator) -> None:
+    features, signs = clouds(generator, 40)
+    wide = torch.cat([features, torch.ones_like(features[:, :1])], dim=1)
+    settings = {"loss": "logistic", "l2": 0.3, "solver": "sgd", "epochs": 2}
+    fit = fit_linear(features, signs, intercept="regularized", generator=torch.Generator().manual_seed(1), **settings)
+    same = fit_linear(wide, signs, intercept="none", generator=torch.Generator().manual_seed(1), **settings)
+    assert_near(torch.cat([fit.weights, fit.intercept[None]]), same.weights)
+
+
+# --- errors -----------------------------------------------------------------------------------------------------------------------------------------
+
+FEATURES, SIGNS = torch.eye(4), torch.tensor([1, -1, 1, -1])
+BAD = {
+    "`features` should have a floating-point dtype; found torch.int64": {"features": torch.ones(4, 4, dtype=torch.int64)},
+    r"`features` should have shape \[N, D\]; found \(4,\)": {"features": torch.ones(4)},
+    r"`features` should hold at least one example and one column; found \(0, 4\)": {"features": torch.ones(0, 4), "signs": torch.ones(0)},
+    "`features` should be a tensor, or an iterable of pairs": {"features": 3.0, "signs": None},
+    "`features` should be finite, and small enough for the loss": {"features": torch.full((4, 4), torch.nan)},
+    "`features` should be a dense tensor": {"features": torch.eye(4).to_sparse()},
+    r"`signs` should have shape \(4,\) to match `features`; found \(4, 1\)": {"signs": SIGNS[:, None]},
+    r"`signs` should hold only -1 and \+1; found": {"signs": torch.tensor([0, 1, 1, 0])},
+    "`signs` should be a torch.Tensor; found NoneType": {"signs": None},
+    "`signs` should be left out where `features` is an iterable": {"features": [(FEATURES, SIGNS)]},
+    "`weight` should be left out where `features` is an iterable": {"features": [(FEATURES, SIGNS)], "signs": None, "weight": torch.ones(4)},
+    "`features` should yield pairs": {"features": [FEATURES], "signs": None},
+    "`features` should yield at least one batch": {"features": [], "signs": None},
+    "`features` should keep its 4 columns": {"features": [(FEATURES, SIGNS), (torch.ones(4, 3), SIGNS)], "signs": None},
+    "`features` should be an iterable that can be gone through again": {"features": iter([(FEATURES, SIGNS)]), "signs": None},
+    "`loss` should be one of": {"loss": "hings"},
+    "`loss` should have a slope to follow; found zero_one": {"loss": "zero_one"},
+    "`loss` should be a ramp for the solver 'cccp'; found hinge": {"solver": "cccp"},
+    r"`l2` should lie in \[0, inf\]; found -1": {"l2": -1},
+    r"`l1` should lie in \[0, inf\]; found -1": {"l1": -1},
+    "`solver` should be one of 'lbfgs', 'newton', 'sgd', 'cccp'": {"solver": "adam"},
+    "`solver` should be 'lbfgs', 'sgd' or, for a ramp, 'cccp' where the loss is not convex": {"loss": "ramp", "solver": "newton"},
+    "`solver` should be 'lbfgs' or 'sgd' where l1 > 0": {"l1": 1.0, "solver": "newton"},
+    "`intercept` should be one of 'free', 'regularized', 'none'": {"intercept": True},
+    "`weight` should have shape": {"weight": torch.ones(3)},
+    r"`weight` should lie in \[0, ": {"weight": -torch.ones(4)},
+    r"`weights` should have shape \(4,\) to match the columns": {"start": (torch.ones(3), torch.tensor(0.0))},
+    r"`intercept` should have shape \[\]; found \(1,\)": {"start": (torch.ones(4), torch.zeros(1))},
+    "`starts` should be at least 1": {"starts": 0},
+    r"`tolerance` should lie in \(0, inf\]": {"tolerance": 0.0},
+    "`steps` should be an integer": {"steps": 1.5},
+    "`rate` should lie in": {"rate": 0.0},
+    "`schedule` should be one of": {"schedule": "cosine"},
+    "`schedule` should be 'pegasos' only with the hinge": {"solver": "sgd", "schedule": "pegasos"},
+    "`average` should be one of": {"average": True},
+    "`batch_size` should be at least 1": {"batch_size": 0},
+    "`epochs` should be at least 1": {"epochs": 0},
+    "`loss` should have a minimum on these examples": {"loss": "unhinged", "l2": 0.1, "signs": torch.ones(4)},
+    "`features` should be finite, and `rate` small enough for SGD": {"loss": "squared", "solver": "sgd", "rate": 1e30},
+}
+
+
+@pytest.mark.parametrize("message", BAD)
+def test_bad_arguments_get_a_clear_error(message: str) -> None:
+    arguments = {"features": FEATURES, "signs": SIGNS, "loss": "hinge"} | BAD[message]
+    with pytest.raises((TypeError, ValueError), match=message):
+        fit_linear(arguments.pop("features"), arguments.pop("signs"), **arguments)
+
+
+def test_a_step_checks_its_arguments() -> None:
+    weights, intercept = torch.zeros(4), torch.tensor(0.0)
+    with pytest.raises(ValueError, match=r"`rate` should lie in \(0, inf\]"):
+        sgd_step(weights, intercept, FEATURES, SIGNS, loss="hinge", rate=-1.0)
+    with pytest.raises(ValueError, match=r"`weights` should have shape \(4,\)"):
+        sgd_step(weights[:3], intercept, FEATURES, SIGNS, loss="hinge", rate=1.0)
+    with pytest.raises(TypeError, match=r"`intercept` should be a torch\.Tensor"):
+        regularized_risk(weights, 0.0, FEATURES, SIGNS, loss="hinge")
+    with pytest.raises(TypeError, match="`weights` should have a floating-point dtype"):
+        regularized_risk(weights.long(), intercept, FEATURES, SIGNS, loss="hinge")
+
+
+def test_separable_examples_without_l2_warn() -> None:
+    """The logistic loss has no minimum there: the objective goes on falling."""
+    with pytest.warns(RuntimeWarning, match="has not reached a minimum in 5 steps"):
+        fit_linear(FEATURES, SIGNS, loss="logistic", steps=5)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fit_linear(FEATURES, SIGNS, loss="logistic", l2=0.1)
+
+
+def test_a_generator_of_batches_lasts_one_epoch() -> None:
+    def batches() -> Iterator[tuple[Tensor, Tensor]]:
+        for _ in range(3):
+            yield FEATURES, SIGNS
+
+    assert len(fit_linear(batches(), loss="hinge", solver="sgd", epochs=1).objective) == 3
