@@ -1,0 +1,48 @@
+"""C63 and C64: each measure holds, with the numbers of the closed forms."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from lossbook.claims import LEDGER
+from lossbook.claims import fairness as claims
+from lossbook.fairness import ParityFrontier
+
+
+@pytest.mark.parametrize("claim_id", ["C63", "C64"])
+def test_claim_holds_with_its_verdict(claim_id: str) -> None:
+    for seed in range(3):
+        assert LEDGER[claim_id].measure(seed).holds
+    assert LEDGER[claim_id].verdict == "conditional"
+
+
+def test_numbers_of_the_ledger() -> None:
+    parity, dent = LEDGER["C63"].measure(), LEDGER["C64"].measure()
+    assert parity.expected == pytest.approx(0.238990, abs=1e-6)
+    assert parity.details["error_without_the_constraint"] == pytest.approx(0.138749, abs=0.009)
+    assert parity.details["gap_without_it"] == pytest.approx(0.461130, abs=0.025)
+    assert parity.details["true_positive_rate_at_parity_group_0"] == pytest.approx(0.686, abs=0.02)
+    assert parity.details["true_positive_rate_at_parity_group_1"] == pytest.approx(0.935, abs=0.02)
+    assert dent.value == pytest.approx(0.3275, abs=1e-12)
+    assert dent.details["with_randomised_decisions"] == pytest.approx(0.3125, abs=1e-12)
+
+
+def test_biased_labels_end_at_thresholds_two_thirds_and_one_third() -> None:
+    """Slopes 1 - 2η in group 0 and 1 - η in group 1 cancel at a common η of 2/3; the true error there is the mean of two normal tails."""
+    details = LEDGER["C63"].measure().details
+    cut = 0.34657359  # η = σ(2x) = 2/3 at x = ln(2)/2
+    expected = (claims._normal_cdf(cut - 1) + claims._normal_cdf(-cut - 1)) / 2
+    assert details["biased_labels_true_error_with_parity"] == pytest.approx(expected, abs=0.01)
+    assert details["biased_labels_true_error_without_parity"] == pytest.approx((claims._normal_cdf(-1) + 0.5) / 2, abs=0.012)
+
+
+def test_a_frontier_that_ignores_the_gap_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = claims.parity_frontier
+
+    def free(probs: torch.Tensor, *, groups: torch.Tensor, gaps: int) -> ParityFrontier:
+        front = honest(probs, groups=groups, gaps=gaps)
+        return front._replace(errors=front.errors[[1, 1]], thresholds=front.thresholds[[1, 1]])
+
+    monkeypatch.setattr(claims, "parity_frontier", free)
+    assert not claims.parity_has_a_price_that_depends_on_the_labels(0).holds
