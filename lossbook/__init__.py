@@ -26,6 +26,7 @@ _MODULES = (
     "linear",
     "margins",
     "multiclass",
+    "panoptic",
     "plots",
     "privacy",
     "quantization",

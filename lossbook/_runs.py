@@ -1,0 +1,123 @@
+"""How many pixels each segment of one map shares with each segment of another, found where the maps change and not pixel by pixel."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Array = np.ndarray[Any, np.dtype[Any]]
+_PIECE = 2**16  # pixels that are looked at together: their temporaries stay in the cache
+_TABLE = 2**24  # the longest table that is preferred to sorting
+
+
+class Overlap(NamedTuple):
+    """The (class, instance) of the segments of either map, [S, 2] and [T, 2], and the pairs (first, second) that share `pixels` > 0 pixels."""
+
+    first_segments: Array
+    second_segments: Array
+    first: Array
+    second: Array
+    pixels: Array
+
+
+def overlap(first: Tensor, second: Tensor) -> Overlap:
+    """Of two maps [..., 2] of non-negative instances and any classes."""
+    first_rows, second_rows, lengths = _runs(first, second)
+    first_code, second_code = _Code(first_rows), _Code(second_rows)
+    width = max(len(second_code.segments), 1)
+    size = len(first_code.segments) * width
+    if size > _TABLE:
+        pairs, inverse = np.unique(first_code(first_rows) * width + second_code(second_rows), return_inverse=True)
+        pixels = np.bincount(inverse, lengths)
+    else:
+        table: Array = np.zeros(size)
+        for piece in _pieces(len(first_rows), max(_PIECE, size)):
+            pair = first_code(first_rows[piece]) * width + second_code(second_rows[piece])
+            table += np.bincount(pair, None if lengths is None else lengths[piece], size)
+        pairs = np.flatnonzero(table)
+        pixels = table[pairs]
+    return Overlap(first_code.segments, second_code.segments, pairs // width, pairs % width, pixels)
+
+
+class _Code:
+    """Rows (class, instance) [R, 2] as numbers of the distinct rows: by a table where the ids are small, else by sorting."""
+
+    def __init__(self, rows: Array) -> None:
+        low, high = _extremes(rows)
+        self.low, self.width = low, high[1] - low[1] + 1
+        size = (high[0] - low[0] + 1) * self.width
+        self.table: Array | None = None
+        if size > _TABLE:
+            self.distinct = np.unique(self._raw(rows))
+        else:
+            seen = np.zeros(size, dtype=bool)
+            for piece in _pieces(len(rows), _PIECE):
+                seen[self._raw(rows[piece])] = True
+            self.distinct, self.table = np.flatnonzero(seen), np.cumsum(seen) - 1
+        self.segments = np.stack([self.distinct // self.width + low[0], self.distinct % self.width + low[1]], -1)
+
+    def _raw(self, rows: Array) -> Array:
+        raw: Array = np.subtract(rows[:, 0], self.low[0], dtype=np.int64)
+        raw *= self.width
+        raw += rows[:, 1]
+        raw -= self.low[1]
+        return raw
+
+    def __call__(self, rows: Array) -> Array:
+        raw = self._raw(rows)
+        number: Array = np.searchsorted(self.distinct, raw) if self.table is None else self.table.take(raw)
+        return number
+
+
+def _extremes(rows: Array) -> tuple[list[int], list[int]]:
+    """Lowest and highest class and instance; eight rows side by side, because a reduction over [R, 2] handles two numbers at a time."""
+    if not len(rows):
+        return [0, 0], [0, 0]
+    cut = len(rows) // 8 * 8
+    side_by_side, rest = rows[:cut].reshape(-1, 16), rows[cut:]
+    blocks = [side_by_side.min(0).reshape(-1, 2), side_by_side.max(0).reshape(-1, 2)] if cut else []
+    ends = np.concatenate([*blocks, rest])
+    low, high = ends.min(0).tolist(), ends.max(0).tolist()
+    return low, high
+
+
+def _pieces(count: int, size: int) -> list[slice]:
+    return [slice(low, min(low + size, count)) for low in range(0, count, size)]
+
+
+def _runs(first: Tensor, second: Tensor) -> tuple[Array, Array, Array | None]:
+    """The rows [R, 2] of both maps where a run starts, and the runs' lengths; all rows and None where runs would not be far fewer."""
+    if first.device.type == "cpu":
+        return _runs_in_cache(*(values.contiguous().numpy().reshape(-1, 2) for values in (first, second)))
+    pairs = [values.reshape(-1, 2) for values in (first, second)]
+    changed = torch.ones(len(pairs[0]), dtype=torch.bool, device=first.device)
+    changed[1:] = (pairs[0][1:] != pairs[0][:-1]).any(-1) | (pairs[1][1:] != pairs[1][:-1]).any(-1)
+    found = changed.nonzero()[:, 0]
+    starts = found.cpu().numpy()
+    return pairs[0][found].cpu().numpy(), pairs[1][found].cpu().numpy(), np.diff(starts, append=len(pairs[0]))
+
+
+def _runs_in_cache(first: Array, second: Array) -> tuple[Array, Array, Array | None]:
+    """Piece by piece, so that a row is taken while it is near; it gives up as soon as runs are more than a quarter of the pixels."""
+    each = 1 if first.itemsize < 8 and second.itemsize < 8 else 2  # comparisons a pixel: a pair of narrow numbers is compared as one
+    maps = [values.reshape(-1) if each == 2 else values.view(f"u{2 * values.itemsize}").reshape(-1) for values in (first, second)]
+    starts, rows, found = [np.zeros(0, dtype=np.int64)], [(first[:0], second[:0])], 0
+    for piece in _pieces(len(first), _PIECE):
+        low, high = max(piece.start, 1), piece.stop
+        changed = np.zeros(each * _PIECE, dtype=bool)
+        inside = changed[each * (low - piece.start) : each * (high - piece.start)]
+        for words in maps:
+            inside |= words[each * low : each * high] != words[each * (low - 1) : each * (high - 1)]
+        changed[0] |= piece.start == 0
+        blocks = np.flatnonzero(changed.view(np.uint64))  # 8 comparisons are read as one number
+        ones = np.flatnonzero(changed.view(f"u{each}").reshape(-1, 8 // each)[blocks])
+        pixels = piece.start + blocks[ones // (8 // each)] * (8 // each) + ones % (8 // each)
+        starts.append(pixels)
+        rows.append((first.take(pixels, axis=0), second.take(pixels, axis=0)))  # take copies rows, an index numbers
+        found += len(pixels)
+        if 4 * found > piece.stop:
+            return first, second, None
+    return np.concatenate([a for a, _ in rows]), np.concatenate([b for _, b in rows]), np.diff(np.concatenate(starts), append=len(first))

@@ -1,0 +1,231 @@
+"""Panoptic quality, and the way from a model's queries to a panoptic map.
+
+A panoptic map is [H, W, 2]: the class and the instance of every pixel. Things are counted (each instance is a segment), stuff is not (a class is one
+segment, whatever its instance ids), and void is what nobody labelled. Chapter: "How do you score a set of objects?".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lossbook._checks import check_floating, check_integer, check_ndim, check_number, check_same_shape, wrong_value
+from lossbook._runs import Array, overlap
+
+
+class ClassQuality(NamedTuple):
+    """One class: its quality, the summed IoU of its matches, and its matched, spurious and missed segments."""
+
+    pq: float
+    sq: float
+    rq: float
+    iou: float
+    tp: int
+    fp: int
+    fn: int
+
+
+class PanopticQuality(NamedTuple):
+    """PQ, SQ and RQ, averaged over the classes that occur in truth or prediction, and every class by its id."""
+
+    pq: float
+    sq: float
+    rq: float
+    by_class: dict[int, ClassQuality]
+
+
+def panoptic_quality(
+    prediction: Tensor, truth: Tensor, *, things: Collection[int], stuff: Collection[int], void: int, crowd: Collection[tuple[int, int]] = ()
+) -> PanopticQuality:
+    r"""Panoptic quality, by class: PQ = Σ IoU / (TP + FP/2 + FN/2) = SQ · RQ, over matches of the same class with IoU > 1/2.
+
+    SQ = Σ IoU / TP is how well the matched segments fit, RQ = TP / (TP + FP/2 + FN/2) how many are matched. Segments do not overlap, so at most
+    one segment of either side has IoU > 1/2 with a given one of the other: the matching needs no Hungarian.
+
+    Args:
+        prediction: [H, W, 2] integer, class and instance of each pixel; or [B, H, W, 2], whose counts are summed over the images.
+        truth: of the same shape.
+        things: class ids whose instances count; stuff: class ids that are one segment each.
+        void: class id of unlabelled pixels, in either map.
+        crowd: (class, instance) pairs of the truth that are regions of many objects: they need no match and excuse what falls on them.
+
+    Returns:
+        `PanopticQuality(pq, sq, rq, by_class)`; 0 where no class occurs at all.
+
+    Raises:
+        TypeError: maps that are not integer.
+        ValueError: another shape, a class that is neither thing, stuff nor void, a class that is two of these, a negative instance id.
+
+    Example:
+        >>> truth = torch.tensor([[[1, 0], [1, 0], [7, 1], [7, 1], [7, 1]]])
+        >>> prediction = torch.tensor([[[1, 0], [1, 0], [1, 0], [7, 4], [7, 4]]])
+        >>> panoptic_quality(prediction, truth, things=[7], stuff=[1], void=255)[:3]
+        (0.6666666666666666, 0.6666666666666666, 1.0)
+
+    Reference:
+        A. Kirillov et al., Panoptic segmentation, 2019, equations 1 and 2, and section 4.2 for void and crowds.
+
+    Conventions:
+        The void rule is the original panopticapi's: void pixels of the truth leave the union, a prediction more than half void (or crowd of its
+        class) is no false positive; void in the prediction is an ordinary miss. torchmetrics also forgives void in the prediction.
+    """
+    counts = panoptic_counts(prediction, truth, things=things, stuff=stuff, void=void, crowd=crowd)
+    return quality_of_counts(counts, classes=(*things, *stuff))
+
+
+def quality_of_counts(counts: Tensor, *, classes: Collection[int]) -> PanopticQuality:
+    """PQ, SQ and RQ from the counts [K, 4] of `panoptic_counts`, which add up over the images of a data set.
+
+    >>> quality_of_counts(torch.tensor([[1.6, 2, 1, 1]]), classes=[7]).by_class[7]
+    ClassQuality(pq=0.533..., sq=0.800..., rq=0.666..., iou=1.60..., tp=2, fp=1, fn=1)
+    """
+    by_class = {}
+    for name, (iou, tp, fp, fn) in zip(classes, counts.tolist(), strict=True):
+        weight = tp + fp / 2 + fn / 2
+        sq, rq = iou / max(tp, 1), tp / max(weight, 0.5)
+        by_class[int(name)] = ClassQuality(iou / max(weight, 0.5), sq, rq, iou, int(tp), int(fp), int(fn))
+    present = [quality for quality in by_class.values() if quality.tp + quality.fp + quality.fn > 0]
+    pq, sq, rq = (sum(quality[part] for quality in present) / max(len(present), 1) for part in range(3))
+    return PanopticQuality(float(pq), float(sq), float(rq), by_class)
+
+
+def panoptic_counts(
+    prediction: Tensor, truth: Tensor, *, things: Collection[int], stuff: Collection[int], void: int, crowd: Collection[tuple[int, int]] = ()
+) -> Tensor:
+    """Summed IoU, TP, FP and FN of each class, [K, 4] float64, in the order of things, then stuff. Arguments as for `panoptic_quality`.
+
+    >>> road = torch.tensor([[[1, 0], [1, 0]]])
+    >>> panoptic_counts(road, road, things=[7], stuff=[1], void=0)
+    tensor([[0., 0., 0., 0.],
+            [1., 1., 0., 0.]], dtype=torch.float64)
+    """
+    for parameter, value in (("prediction", prediction), ("truth", truth)):
+        check_integer(parameter, value)
+        if value.ndim not in (3, 4) or value.shape[-1] != 2:
+            wrong_value(parameter, "have shape [H, W, 2] or [B, H, W, 2]", tuple(value.shape))
+    check_same_shape("truth", truth, "prediction", prediction)
+    classes = _Classes(things, stuff, void)
+    total = np.zeros((classes.count, 4))
+    batch = [maps if maps.ndim == 4 else maps[None] for maps in (prediction, truth)]
+    for image, true_image in zip(*batch, strict=True):
+        total += _image_counts(image, true_image, classes, crowd)
+    return torch.from_numpy(total)
+
+
+class _Classes:
+    """Class ids as positions: things first, then stuff, void last."""
+
+    def __init__(self, things: Collection[int], stuff: Collection[int], void: int) -> None:
+        ids = [*things, *stuff, void]
+        if len(set(ids)) != len(ids):
+            wrong_value("things", "share no class with `stuff` or `void`, and hold each once", ids)
+        self.things, self.count, self.ids = len(things), len(ids) - 1, np.array(ids, dtype=np.int64)
+        self.order = np.argsort(self.ids)
+
+    def positions(self, parameter: str, ids: Array) -> Array:
+        place: Array = self.order[np.searchsorted(self.ids, ids, sorter=self.order).clip(max=self.count)]
+        if not np.array_equal(self.ids[place], ids):
+            wrong_value(parameter, "hold only classes of `things`, `stuff` and `void`", np.setdiff1d(ids, self.ids).tolist()[:5])
+        return place
+
+
+def _segments(parameter: str, rows: Array, classes: _Classes) -> tuple[Array, Array, Array]:
+    """Class position and instance of each segment [S], and which segment each row (class, instance) [R, 2] is: stuff and void have no instances."""
+    if rows.size and rows[:, 1].min() < 0:
+        wrong_value(parameter, "have instance ids of at least 0", int(rows[:, 1].min()))
+    position = classes.positions(parameter, rows[:, 0])
+    instance = np.where(position < classes.things, rows[:, 1], 0)
+    segments, of_row = np.unique(np.stack([position, instance], -1), axis=0, return_inverse=True)
+    return segments[:, 0], segments[:, 1], of_row
+
+
+def _image_counts(prediction: Tensor, truth: Tensor, classes: _Classes, crowd: Collection[tuple[int, int]]) -> Array:
+    shared = overlap(prediction, truth)
+    predicted_class, _, of_predicted = _segments("prediction", shared.first_segments, classes)
+    true_class, true_instance, of_true = _segments("truth", shared.second_segments, classes)
+    predicted_count, true_count, void = len(predicted_class), len(true_class), classes.count
+    pairs, of_pair = np.unique(of_true[shared.second] * max(predicted_count, 1) + of_predicted[shared.first], return_inverse=True)
+    area = np.bincount(of_pair, shared.pixels)
+    t, p = pairs // max(predicted_count, 1), pairs % max(predicted_count, 1)  # the pairs of segments that share `area` > 0 pixels
+
+    is_crowd = np.zeros(true_count, dtype=bool)
+    for name, instance in crowd:
+        position = classes.positions("crowd", np.array([name]))[0]
+        is_crowd |= (true_class == position) & ((true_instance == instance) | (position >= classes.things))
+    same = true_class[t] == predicted_class[p]
+    true_area, predicted_area = np.bincount(t, area, true_count), np.bincount(p, area, predicted_count)
+    on_void = np.bincount(p, area * (true_class[t] == void), predicted_count)
+    on_crowd = np.bincount(p, area * (is_crowd[t] & same), predicted_count)
+
+    iou = area / np.maximum(predicted_area[p] + true_area[t] - area - on_void[p], 1)
+    matched = same & (true_class[t] != void) & ~is_crowd[t] & (iou > 0.5)
+    missed = (true_class != void) & ~is_crowd
+    missed[t[matched]] = False
+    spurious = (predicted_class != void) & ((on_void + on_crowd) / predicted_area <= 0.5)
+    spurious[p[matched]] = False
+    found = true_class[t[matched]]
+    columns = [np.bincount(found, iou[matched], void), np.bincount(found, minlength=void)]
+    columns += [np.bincount(chosen, minlength=void) for chosen in (predicted_class[spurious], true_class[missed])]
+    return np.stack(columns, -1).astype(np.float64)
+
+
+def panoptic_map(
+    logits: Tensor, mask_logits: Tensor, *, things: Collection[int], void: int, min_score: float = 0.8, min_overlap: float = 0.8
+) -> Tensor:
+    r"""From the queries of one image to its panoptic map: every pixel goes to the sure query with the largest p_q(class) · σ(mask_q(pixel)).
+
+    Queries that say "no object", or are less sure than `min_score`, are dropped; so are those that keep less than `min_overlap` of their own mask
+    (σ >= 1/2) after the others took their pixels. Their pixels, and those where the winner's mask is below 1/2, are void.
+
+    Args:
+        logits: [Q, K+1], the last column is "no object".
+        mask_logits: [Q, H, W].
+        things: class ids in [0, K) whose queries are instances; queries of one stuff class are merged.
+        void: class id for pixels of no segment, outside [0, K).
+        min_score, min_overlap: thresholds in [0, 1].
+
+    Returns:
+        [H, W, 2] int64: class and instance of each pixel. Instances are numbered from 1 through the image; stuff and void have instance 0.
+
+    Raises:
+        TypeError: logits or mask_logits that are not floating point.
+        ValueError: another shape, void inside [0, K), thresholds outside [0, 1].
+
+    Example:
+        >>> panoptic_map(torch.tensor([[9.0, 0, 0], [0, 9.0, 0]]), torch.tensor([[[5.0, -5]], [[-5.0, 5]]]), things=[1], void=255).tolist()
+        [[[0, 0], [1, 1]]]
+
+    Reference:
+        B. Cheng et al., Per-pixel classification is not all you need, 2021, section 3.4, with the two thresholds of its code (0.8 and 0.8).
+    """
+    check_floating("logits", logits)
+    check_floating("mask_logits", mask_logits)
+    check_ndim("logits", logits, 2, "[Q, K+1]")
+    check_ndim("mask_logits", mask_logits, 3, f"[{logits.shape[0]}, H, W]")
+    if mask_logits.shape[0] != logits.shape[0]:
+        wrong_value("mask_logits", f"have shape [{logits.shape[0]}, H, W] to match `logits`", tuple(mask_logits.shape))
+    if 0 <= void < logits.shape[1] - 1:
+        wrong_value("void", f"lie outside [0, {logits.shape[1] - 1})", void)
+    check_number("min_score", min_score, low=0, high=1)
+    check_number("min_overlap", min_overlap, low=0, high=1)
+    scores, labels = logits.softmax(-1).max(-1)
+    sure = (labels < logits.shape[1] - 1) & (scores > min_score)
+    scores, labels, masks = scores[sure], labels[sure], mask_logits[sure].sigmoid()
+    result = torch.zeros(*mask_logits.shape[1:], 2, dtype=torch.int64, device=logits.device)
+    result[..., 0] = void
+    if not labels.numel():
+        return result
+    winner = (scores[:, None, None] * masks).argmax(0)
+    taken = torch.bincount(winner.flatten(), minlength=labels.numel())
+    own = winner == torch.arange(labels.numel(), device=winner.device)[:, None, None]
+    covered = masks >= 0.5
+    whole = (taken >= min_overlap * covered.sum((-1, -2))) & (own & covered).any(-1).any(-1)
+    counted = whole & torch.isin(labels, torch.tensor(sorted(things), dtype=torch.int64, device=labels.device))
+    segments = torch.stack([labels, counted.cumsum(0) * counted], -1)
+    shown = (own & covered & whole[:, None, None]).any(0)
+    result[shown] = segments[winner[shown]]
+    return result
