@@ -1,4 +1,4 @@
-"""Two details of pages with code: the folded code of a figure lies below the figure, and a directive that Markdown would not see is said."""
+"""Details of pages: a figure comes before its folded code, ids are unique, and a directive that Markdown would not see is said."""
 
 from __future__ import annotations
 
@@ -27,6 +27,18 @@ class FigureFirst(SphinxPostTransform):
                 cell.children = [*outputs, fold]
 
 
+class UniqueIds(SphinxPostTransform):
+    """sphinx-exercise gives every exercise and every solution of a page the same id; nothing links to it."""
+
+    default_priority = 201
+    formats = ("html",)
+
+    def run(self, **kwargs: object) -> None:
+        """Drop those ids."""
+        for section in self.document.findall(nodes.section):
+            section["ids"] = [key for key in section["ids"] if key not in {"exercise-content", "solution-content"}]
+
+
 def warn_of_broken_fences(app: Sphinx, docname: str, source: list[str]) -> None:
     """CommonMark allows no backtick after a fence of backticks, so such a directive silently becomes text."""
     for found in BROKEN_FENCE.finditer(source[0]):
@@ -35,6 +47,7 @@ def warn_of_broken_fences(app: Sphinx, docname: str, source: list[str]) -> None:
 
 
 def setup(app: Sphinx) -> None:
-    """Register both."""
+    """Register all three."""
     app.add_post_transform(FigureFirst)
+    app.add_post_transform(UniqueIds)
     app.connect("source-read", warn_of_broken_fences)
