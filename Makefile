@@ -10,7 +10,7 @@ PIP := $(PYTHON) -m pip --disable-pip-version-check
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help book test test-package serve lint format chapter lock clean
+.PHONY: help book test test-package serve links lint format chapter lock clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' Makefile | expand -t 22
@@ -27,6 +27,9 @@ test-package: $(INSTALLED)  ## only what needs neither the built book nor a brow
 
 serve: book  ## build the book and serve it on this machine
 	@$(PYTHON) _ext/serve.py
+
+links: $(INSTALLED)  ## ask every link to another site whether it still answers
+	@$(PYTHON) _ext/build.py --links
 
 lint: $(INSTALLED)  ## style, spelling and types
 	@$(PYTHON) -m ruff check .

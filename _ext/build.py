@@ -1,6 +1,7 @@
 """Build the book, or one chapter of it, with warnings as errors and every reference checked.
 
 python _ext/build.py                                      the book, into _build/html/
+python _ext/build.py --links                              nothing: asks every link to another site whether it still answers
 python _ext/build.py chapters/principles/the-cliff.md     that chapter alone, quickly, into _build/one/the-cliff/; its warnings are only shown
 """
 
@@ -39,6 +40,11 @@ def build_book() -> bool:
     return done
 
 
+def check_links() -> bool:
+    """Every address outside the book, asked with the network that this machine has; the pages' outputs come from the book's own cache."""
+    return build(ROOT / "_build/links", ROOT / "_build/work", ROOT / "_toc.yml", builder="linkcheck", warningiserror=True, keep_going=True)
+
+
 def build_chapter(chapter: Path) -> bool:
     """One chapter, with the bibliography that its citations link to."""
     page = chapter.resolve().relative_to(ROOT).with_suffix("")
@@ -52,8 +58,15 @@ def build_chapter(chapter: Path) -> bool:
     return done
 
 
+def main(arguments: list[str]) -> bool:
+    """What the module's docstring says."""
+    if arguments in ([], ["--links"]):
+        return check_links() if arguments else build_book()
+    if len(arguments) > 1 or not Path(arguments[0]).is_file():
+        print("Name one chapter: make chapter CHAPTER=chapters/principles/the-cliff.md")
+        return False
+    return build_chapter(Path(arguments[0]))
+
+
 if __name__ == "__main__":
-    chapters = [Path(argument) for argument in sys.argv[1:]]
-    if len(chapters) > 1 or not all(chapter.is_file() for chapter in chapters):
-        sys.exit("Name one chapter: make chapter CHAPTER=chapters/principles/the-cliff.md")
-    sys.exit(0 if (build_chapter(chapters[0]) if chapters else build_book()) else 1)
+    sys.exit(0 if main(sys.argv[1:]) else 1)
