@@ -41,7 +41,7 @@ format: $(INSTALLED)  ## write the code as the linter wants it
 	@$(PYTHON) -m ruff check --fix --quiet . ; $(PYTHON) -m ruff format --quiet .
 
 chapter: | $(PYTHON)  ## CHAPTER=chapters/principles/the-cliff.md: build that one alone, quickly
-	@$(PYTHON) _ext/build.py $(CHAPTER)
+	@$(PYTHON) _ext/build.py $(or $(CHAPTER),no-chapter-named)
 
 lock: $(INSTALLED)  ## write requirements.txt anew from what is installed in .venv
 	@{ sed -n '/^#/p' requirements.txt; $(PIP) freeze --all --exclude-editable --exclude pip | sed 's/+cpu$$//'; } > requirements.new && mv requirements.new requirements.txt

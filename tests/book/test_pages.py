@@ -17,8 +17,25 @@ PAGES = book.page_names() or ["index.html"]
 CHAPTERS = book.chapter_names() or ["index.html"]
 LOADING = {"script": "src", "img": "src", "iframe": "src", "source": "src", "video": "src", "audio": "src", "embed": "src", "object": "data"}
 LINKS_THAT_LOAD = {"stylesheet", "icon", "preload", "modulepreload", "prefetch", "preconnect", "dns-prefetch", "manifest", "apple-touch-icon"}
-THEME = """mathjax/ scripts/ vendor/ styles/ sphinx doctools searchtools documentation_options language_data clipboard copybutton togglebutton
-design-tabs pygments mystnb basic exercise""".split()
+THEME = [
+    "mathjax/",
+    "scripts/",
+    "vendor/",
+    "styles/",
+    "sphinx",
+    "doctools",
+    "searchtools",
+    "documentation_options",
+    "language_data",
+    "clipboard",
+    "copybutton",
+    "togglebutton",
+    "design-tabs",
+    "pygments",
+    "mystnb",
+    "basic",
+    "exercise",
+]
 TRACES = ("```", ":::", "{quiz}", "{glue", "{numref", "{ref}", "{eq}", "{doc}", "{cite", "[x] ", "[ ] ", "var(--", "undefined", "NOT as expected")
 PAGE_BUDGET = 500_000  # bytes gzipped: the page, its pictures and our own assets; the theme's and MathJax aside
 
