@@ -41,9 +41,9 @@ def normal_grid(points: int = 200_001) -> tuple[Tensor, Tensor, Tensor]:
 
 @claim(
     "C15",
-    statement="Cross-entropy is also known as the logistic loss, ln(1 + e^-m).",
+    statement="Cross-entropy is also known as the logistic loss, ln(1 + e⁻ᵐ).",
     verdict="holds",
-    corrected="Cross-entropy is also known as the logistic loss, ln(1 + e^-m).",
+    corrected="Cross-entropy is also known as the logistic loss, ln(1 + e⁻ᵐ).",
     chapter="probability",
     references=("hastie2009elements",),
     quantity="largest gap between the logistic loss, binary cross-entropy and two-class softmax cross-entropy on [-30, 30]",
