@@ -13,63 +13,9 @@ from torch import Tensor
 
 from lossbook._checks import check_floating, check_number, check_range, check_same_shape, check_tensor
 from lossbook._classes import check_class_labels, class_axis, per_class
+from lossbook._focal_kernel import focal_and_slope, plain_focal, power, widened
 from lossbook._onepass import OnePass, one_pass
 from lossbook._reduction import Reduction, check_reduction, reduce
-
-
-def _floor(values: Tensor) -> Tensor:
-    """At least the root of the smallest normal number, so that any power above −2, and its derivative, is finite."""
-    return values.clamp_min(torch.finfo(values.dtype).tiny ** 0.5)
-
-
-def _power(base: Tensor, exponent: float) -> Tensor:
-    """base^exponent for a base in [0, 1], with a derivative that is finite at 0 also for an exponent below 1: there it is 0."""
-    return torch.where(base > torch.finfo(base.dtype).tiny ** 0.5, _floor(base) ** exponent, float(exponent == 0))
-
-
-def _wide(values: Tensor) -> Tensor:
-    return values if values.dtype in (torch.float32, torch.float64) else values.float()
-
-
-def _surprise(logits: Tensor, targets: Tensor) -> Tensor:
-    """1 − p_t = p (1 − t) + (1 − p) t, with 1 − p = σ(−s): no digits are lost where the answer is sure."""
-    return logits.sigmoid() * (1 - targets) + (-logits).sigmoid() * targets
-
-
-def _plain_focal(logits: Tensor, targets: Tensor, *, gamma: float, alpha: float | None) -> Tensor:
-    check_range("targets", targets, 0.0, 1.0)
-    losses = _power(_surprise(logits, targets), gamma) * F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
-    return losses if alpha is None else (alpha * targets + (1 - alpha) * (1 - targets)) * losses
-
-
-def _focal_kernel(logits: Tensor, targets: Tensor, scale: float, *, gamma: float, alpha: float | None) -> tuple[Tensor, Tensor]:
-    """Losses and slopes for targets that are all 0 or 1; others, and targets that may not be read, go to `_soft_focal_kernel`.
-
-    With the sign y = 1 − 2t and z = y s:  1 − p_t = q = σ(z),  −ln p_t = c = ln(1 + e^z),  d (q^γ c) / ds = y q^γ (q + γ (1 − q) c).
-    """
-    if targets.device.type != "cpu":
-        return _soft_focal_kernel(logits, targets, scale, gamma=gamma, alpha=alpha)
-    low, high = torch.addcmul(targets, targets, targets, value=-1).aminmax()  # t − t²: 0 at 0 and 1, positive between, negative outside
-    if not float(low) == float(high) == 0:
-        check_range("targets", targets, 0.0, 1.0)
-        return _soft_focal_kernel(logits, targets, scale, gamma=gamma, alpha=alpha)
-    signs = torch.rsub(targets, 1.0, alpha=2.0)
-    signed = logits * signs
-    costs = F.softplus(signed, threshold=40.0)  # e^40 is far from overflow and ln(1 + e^40) is 40 in float64
-    surprise = signed.sigmoid_()
-    weights = surprise * surprise if gamma == 2 else surprise**gamma
-    weights.mul_(signs * scale if alpha is None else torch.rsub(targets, scale * (1 - alpha), alpha=scale))  # y α_t = (1 − α) − t
-    slopes = torch.addcmul(surprise, torch.rsub(surprise, 1.0), costs, value=gamma).mul_(weights)
-    return weights.mul_(signs).mul_(costs), slopes
-
-
-def _soft_focal_kernel(logits: Tensor, targets: Tensor, scale: float, *, gamma: float, alpha: float | None) -> tuple[Tensor, Tensor]:
-    """As `_focal_kernel` for targets in [0, 1]: d q^γ / ds = γ q^γ (p (1 − p) (1 − 2t) / q)."""
-    probs, surprise = logits.sigmoid(), _surprise(logits, targets)
-    costs = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
-    drift = probs * (-logits).sigmoid() * (1 - 2 * targets) / _floor(surprise)
-    weights = surprise**gamma * (scale if alpha is None else scale * (alpha * targets + (1 - alpha) * (1 - targets)))
-    return weights * costs, weights * (probs - targets + gamma * costs * drift)
 
 
 def _check_elementwise(logits: Tensor, targets: Tensor, name: str, reduction: str) -> Tensor:
@@ -112,7 +58,7 @@ def sigmoid_focal_loss(logits: Tensor, targets: Tensor, *, gamma: float = 2.0, a
     check_number("gamma", gamma, low=0)
     if alpha is not None:
         check_number("alpha", alpha, low=0, high=1)
-    plain, kernel = partial(_plain_focal, gamma=gamma, alpha=alpha), partial(_focal_kernel, gamma=gamma, alpha=alpha)
+    plain, kernel = partial(plain_focal, gamma=gamma, alpha=alpha), partial(focal_and_slope, gamma=gamma, alpha=alpha)
     return one_pass(OnePass(plain, kernel), logits, targets, reduction)
 
 
@@ -148,10 +94,10 @@ def softmax_focal_loss(logits: Tensor, labels: Tensor, *, gamma: float = 2.0, we
     check_number("gamma", gamma, low=0)
     check_reduction(reduction)
     axis = class_axis("logits", logits)
-    wide = _wide(logits)
+    wide = widened(logits)
     index = labels.long().unsqueeze(axis)
     log_probs = wide.log_softmax(axis).gather(axis, index).squeeze(axis)
-    losses = _power(-torch.expm1(log_probs), gamma) * -log_probs  # 1 − p = −expm1(ln p) keeps its digits near p = 1
+    losses = power(-torch.expm1(log_probs), gamma) * -log_probs  # 1 − p = −expm1(ln p) keeps its digits near p = 1
     if weight is not None:
         losses = losses * per_class("weight", weight, wide).expand_as(wide).gather(axis, index).squeeze(axis)
     return reduce(losses, reduction).to(logits.dtype)
@@ -187,9 +133,9 @@ def quality_focal_loss(logits: Tensor, quality: Tensor, *, beta: float = 2.0, re
     quality = _check_elementwise(logits, quality, "quality", reduction)
     check_range("quality", quality, 0.0, 1.0)
     check_number("beta", beta, low=0)
-    wide, target = _wide(logits), _wide(quality)
+    wide, target = widened(logits), widened(quality)
     miss = wide.sigmoid() * (1 - target) - (-wide).sigmoid() * target  # σ − y, exact at both ends
-    losses = _power(miss.abs(), beta) * F.binary_cross_entropy_with_logits(wide, target, reduction="none")
+    losses = power(miss.abs(), beta) * F.binary_cross_entropy_with_logits(wide, target, reduction="none")
     return reduce(losses, reduction).to(logits.dtype)
 
 
@@ -225,8 +171,8 @@ def varifocal_loss(logits: Tensor, quality: Tensor, *, alpha: float = 0.75, gamm
     check_range("quality", quality, 0.0, 1.0)
     check_number("alpha", alpha, low=0)
     check_number("gamma", gamma, low=0)
-    wide, target = _wide(logits), _wide(quality)
-    weights = torch.where(target > 0, target, alpha * _power(wide.sigmoid(), gamma))
+    wide, target = widened(logits), widened(quality)
+    weights = torch.where(target > 0, target, alpha * power(wide.sigmoid(), gamma))
     return reduce(weights * F.binary_cross_entropy_with_logits(wide, target, reduction="none"), reduction).to(logits.dtype)
 
 
@@ -259,7 +205,7 @@ def recover_eta(probs: Tensor, *, gamma: float = 2.0) -> Tensor:
     check_floating("probs", probs)
     check_range("probs", probs, 0.0, 1.0)
     check_number("gamma", gamma, low=0)
-    inside = _wide(probs).clamp(torch.finfo(torch.float32).tiny, 1 - torch.finfo(_wide(probs).dtype).eps / 2)
+    inside = widened(probs).clamp(torch.finfo(torch.float32).tiny, 1 - torch.finfo(widened(probs).dtype).eps / 2)
 
     def slope(q: Tensor, rest: Tensor) -> Tensor:  # −φ′(q) q (1 − q), with 1 − q given apart
         return rest**gamma * (rest - gamma * q * q.log())

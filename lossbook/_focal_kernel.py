@@ -1,0 +1,64 @@
+"""The binary focal loss, element by element: the plain formula, and value and slope in one go."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lossbook._checks import check_range
+
+
+def floor(values: Tensor) -> Tensor:
+    """At least the root of the smallest normal number, so that any power above −2, and its derivative, is finite."""
+    return values.clamp_min(torch.finfo(values.dtype).tiny ** 0.5)
+
+
+def power(base: Tensor, exponent: float) -> Tensor:
+    """base^exponent for a base in [0, 1], with a derivative that is finite at 0 also for an exponent below 1: there it is 0."""
+    return torch.where(base > torch.finfo(base.dtype).tiny ** 0.5, floor(base) ** exponent, float(exponent == 0))
+
+
+def widened(values: Tensor) -> Tensor:
+    return values if values.dtype in (torch.float32, torch.float64) else values.float()
+
+
+def surprise(logits: Tensor, targets: Tensor) -> Tensor:
+    """1 − p_t = p (1 − t) + (1 − p) t, with 1 − p = σ(−s): no digits are lost where the answer is sure."""
+    return logits.sigmoid() * (1 - targets) + (-logits).sigmoid() * targets
+
+
+def plain_focal(logits: Tensor, targets: Tensor, *, gamma: float, alpha: float | None) -> Tensor:
+    check_range("targets", targets, 0.0, 1.0)
+    losses = power(surprise(logits, targets), gamma) * F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    return losses if alpha is None else (alpha * targets + (1 - alpha) * (1 - targets)) * losses
+
+
+def focal_and_slope(logits: Tensor, targets: Tensor, scale: float, *, gamma: float, alpha: float | None) -> tuple[Tensor, Tensor]:
+    """Losses and slopes for targets that are all 0 or 1; others, and targets that may not be read, go to `_soft_focal_and_slope`.
+
+    With the sign y = 1 − 2t and z = y s:  1 − p_t = q = σ(z),  −ln p_t = c = ln(1 + e^z),  d (q^γ c) / ds = y q^γ (q + γ (1 − q) c).
+    """
+    if targets.device.type != "cpu":
+        return _soft_focal_and_slope(logits, targets, scale, gamma=gamma, alpha=alpha)
+    low, high = torch.addcmul(targets, targets, targets, value=-1).aminmax()  # t − t²: 0 at 0 and 1, positive between, negative outside
+    if not float(low) == float(high) == 0:
+        check_range("targets", targets, 0.0, 1.0)
+        return _soft_focal_and_slope(logits, targets, scale, gamma=gamma, alpha=alpha)
+    signs = torch.rsub(targets, 1.0, alpha=2.0)
+    signed = logits * signs
+    costs = F.softplus(signed, threshold=40.0)  # e^40 is far from overflow and ln(1 + e^40) is 40 in float64
+    unlikely = signed.sigmoid_()
+    weights = unlikely * unlikely if gamma == 2 else unlikely**gamma
+    weights.mul_(signs * scale if alpha is None else torch.rsub(targets, scale * (1 - alpha), alpha=scale))  # y α_t = (1 − α) − t
+    slopes = torch.addcmul(unlikely, torch.rsub(unlikely, 1.0), costs, value=gamma).mul_(weights)
+    return weights.mul_(signs).mul_(costs), slopes
+
+
+def _soft_focal_and_slope(logits: Tensor, targets: Tensor, scale: float, *, gamma: float, alpha: float | None) -> tuple[Tensor, Tensor]:
+    """As `focal_and_slope` for targets in [0, 1]: d q^γ / ds = γ q^γ (p (1 − p) (1 − 2t) / q)."""
+    probs, unlikely = logits.sigmoid(), surprise(logits, targets)
+    costs = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    drift = probs * (-logits).sigmoid() * (1 - 2 * targets) / floor(unlikely)
+    weights = unlikely**gamma * (scale if alpha is None else scale * (alpha * targets + (1 - alpha) * (1 - targets)))
+    return weights * costs, weights * (probs - targets + gamma * costs * drift)

@@ -1,0 +1,26 @@
+"""How to score a set of objects against the true set: match first, then pay for every pair, and for every query that found nothing.
+
+`match` and `match_batch` find the cheapest one-to-one assignment, `BoxSetLoss` is DETR's loss, `MaskSetLoss` MaskFormer's and Mask2Former's.
+Chapter: "How do you score a set of objects?".
+"""
+
+from lossbook.sets._result import SetLoss
+from lossbook.sets._targets import BoxTargets, MaskTargets
+from lossbook.sets.box_loss import BoxSetLoss
+from lossbook.sets.mask_costs import MaskCosts, dice_loss, pairwise_mask_costs
+from lossbook.sets.mask_loss import MaskSetLoss
+from lossbook.sets.matching import Match, match, match_batch
+
+__all__ = [
+    "BoxSetLoss",
+    "BoxTargets",
+    "MaskCosts",
+    "MaskSetLoss",
+    "MaskTargets",
+    "Match",
+    "SetLoss",
+    "dice_loss",
+    "match",
+    "match_batch",
+    "pairwise_mask_costs",
+]

@@ -1,0 +1,142 @@
+"""The loss of a set of boxes: DETR's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from lossbook._checks import check_count, check_floating, values_readable, wrong_value
+from lossbook.boxes import giou_loss, to_xyxy
+from lossbook.sets._result import SetLoss, set_loss
+from lossbook.sets._targets import averaged_over_ranks, check_weights, class_loss, read_targets
+from lossbook.sets.matching import assign
+
+
+class BoxSetLoss(torch.nn.Module):
+    r"""DETR's loss: match queries to objects one to one, then pay for class, corner distance and overlap of each pair.
+
+    The matching minimises Σ −class_weight · p_q(label) + l1_weight · |b_q − b|₁ − giou_weight · GIoU(b_q, b), over a layer's queries of an image.
+    The loss is then class_weight · CE + l1_weight · Σ |b_q − b|₁ / n + giou_weight · Σ (1 − GIoU) / n, where the queries without a partner
+    are to say "no object", at weight `no_object_weight`, and n is the number of objects in the batch (1 if there is none).
+
+    Args:
+        num_classes: K; the logits have K + 1 columns, the last is "no object".
+        class_weight, l1_weight, giou_weight: weights in the matching and in the loss, >= 0.
+        no_object_weight: weight of "no object" in the cross-entropy, whose mean divides by the sum of the weights met.
+
+    Call with:
+        logits: [B, Q, K+1], or [L, B, Q, K+1] for L decoder layers, each matched on its own.
+        boxes_cxcywh: [B, Q, 4] or [L, B, Q, 4], (centre x, centre y, width, height) with width, height >= 0; in units of the image's size.
+        targets: B `BoxTargets`, or mappings with `labels` [N] and `boxes_cxcywh` [N, 4]. An image may have no objects, or more than Q.
+
+    Returns:
+        `SetLoss(total, parts, ...)`, parts "class", "l1" and "giou"; float32 for half-precision predictions.
+
+    Raises:
+        TypeError: predictions that are not floating point, targets without the two fields.
+        ValueError: another shape, labels out of range, negative widths or heights, NaN or infinite costs, negative weights.
+
+    Example:
+        >>> criterion = BoxSetLoss(num_classes=2)
+        >>> box = torch.tensor([0.5, 0.5, 0.2, 0.2])
+        >>> loss = criterion(torch.zeros(1, 3, 3), box.expand(1, 3, 4), [{"labels": torch.tensor([1]), "boxes_cxcywh": box[None]}])
+        >>> loss.matches[0].targets, loss.parts["l1"]
+        (tensor([0]), tensor(0.))
+
+    Reference:
+        N. Carion et al., End-to-end object detection with transformers, 2020, equations 1 and 2.
+
+    Conventions:
+        The matching sees −p, the loss −ln p, as in the paper's section 3.1. Every layer's loss is added with the same weights. Under
+        `torch.distributed` the number of objects and the sum of the class weights are averaged over the ranks, so that averaged gradients are
+        those of one process; DETR's code averages the former only.
+    """
+
+    def __init__(
+        self, num_classes: int, *, class_weight: float = 1.0, l1_weight: float = 5.0, giou_weight: float = 2.0, no_object_weight: float = 0.1
+    ) -> None:
+        super().__init__()
+        check_count("num_classes", num_classes)
+        self.num_classes = num_classes
+        self.weights = check_weights(class_weight=class_weight, l1_weight=l1_weight, giou_weight=giou_weight)
+        self.no_object_weight = check_weights(no_object_weight=no_object_weight)["no_object"]
+
+    def forward(self, logits: Tensor, boxes_cxcywh: Tensor, targets: Sequence[Any]) -> SetLoss:
+        logits, boxes = self._check(logits, boxes_cxcywh)
+        layers, batch, count, _ = boxes.shape
+        objects = read_targets(targets, batch, self.num_classes, "boxes_cxcywh", "[N, 4]")
+        target_boxes = pad_sequence([value.to(boxes) for value in objects.values], batch_first=True) if batch else boxes.new_zeros(0, 0, 4)
+        _check_boxes("targets", target_boxes)
+
+        labels = objects.labels.to(boxes.device)
+        log_probs = logits.log_softmax(-1)
+        costs = pairwise_box_costs(log_probs.detach(), boxes.detach(), labels, target_boxes, self.weights)
+        assignments = assign(costs, objects.sizes, "the cost of a pair")
+        queries = torch.from_numpy(assignments).to(boxes.device, non_blocking=True)
+
+        pairs = sum(min(size, count) for size in objects.sizes)
+        weight = pairs + self.no_object_weight * (batch * count - pairs)
+        number, weight = averaged_over_ranks([sum(objects.sizes), weight], boxes.device)
+        found = queries >= 0
+        # Targets that no query answers for, and the padding, pick query 0 and are masked out: every shape is known without a look at the result.
+        picked = boxes.gather(2, queries.clamp_min(0)[..., None].expand(-1, -1, -1, 4)) if count else boxes.new_zeros(*queries.shape, 4)
+        wanted = target_boxes.expand(layers, -1, -1, -1)
+        l1 = (picked - wanted).abs().sum(-1)
+        giou = giou_loss(to_xyxy(picked), to_xyxy(wanted), reduction="none")
+        parts = {
+            "class": class_loss(log_probs, labels, queries, self.no_object_weight, weight),
+            "l1": torch.where(found, l1, 0.0).flatten(1).sum(1) / max(number, 1.0),
+            "giou": torch.where(found, giou, 0.0).flatten(1).sum(1) / max(number, 1.0),
+        }
+        return set_loss(parts, self.weights, assignments)
+
+    def _check(self, logits: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
+        """Predictions with a layers axis, in float32 or float64."""
+        check_floating("logits", logits)
+        check_floating("boxes_cxcywh", boxes)
+        if logits.ndim not in (3, 4) or logits.shape[-1] != self.num_classes + 1:
+            wrong_value("logits", f"have shape [B, Q, {self.num_classes + 1}] or [L, B, Q, {self.num_classes + 1}]", tuple(logits.shape))
+        if boxes.shape != (*logits.shape[:-1], 4):
+            wrong_value("boxes_cxcywh", f"have shape {(*logits.shape[:-1], 4)} to match `logits`", tuple(boxes.shape))
+        _check_boxes("boxes_cxcywh", boxes)
+        wide = [values if values.dtype in (torch.float32, torch.float64) else values.float() for values in (logits, boxes)]
+        layered = [values if values.ndim == 4 else values[None] for values in wide]
+        return layered[0], layered[1].to(layered[0].dtype)
+
+
+def _check_boxes(parameter: str, boxes_cxcywh: Tensor) -> None:
+    if values_readable(boxes_cxcywh) and bool((boxes_cxcywh[..., 2:] < 0).any()):
+        wrong_value(parameter, "have boxes with width and height >= 0", float(boxes_cxcywh[..., 2:].min()))
+
+
+@torch.no_grad()
+def pairwise_box_costs(log_probs: Tensor, boxes: Tensor, labels: Tensor, target_boxes: Tensor, weights: dict[str, float]) -> Tensor:
+    """−class · p + l1 · |b − b'|₁ − giou · GIoU for every query and target of an image, [L, B, Q, N], without any pair across images.
+
+    With raw overlaps w' = min(right, right') − max(left, left') and h' alike, intersection is max(w', 0) max(h', 0), and the hull is
+    (w + w_target − w') (h + h_target − h'): its sides are the two sides minus their overlap, also where that is negative.
+    """
+    layers, batch, count, _ = boxes.shape
+    size = labels.shape[1]
+    flat = boxes.flatten(0, 1), target_boxes.expand(layers, batch, size, 4).flatten(0, 1)
+    cost = torch.cdist(*flat, p=1).view(layers, batch, count, size).mul_(weights["l1"])
+    cost.sub_(log_probs.gather(-1, labels[None, :, None, :].expand(layers, batch, count, size)).exp_(), alpha=weights["class"])
+    x, y, width, height = boxes.unsqueeze(-2).unbind(-1)
+    target_x, target_y, target_width, target_height = target_boxes.unsqueeze(-3).unbind(-1)
+    inner_width = _overlap(x, width / 2, target_x, target_width / 2)
+    inner_height = _overlap(y, height / 2, target_y, target_height / 2)
+    tiny = torch.finfo(cost.dtype).tiny  # two points at one place: 0 / tiny + tiny / tiny − 1 = 0
+    hull = (width + target_width).sub_(inner_width).mul_((height + target_height).sub_(inner_height)).clamp_min_(tiny)
+    intersection = inner_width.clamp_min_(0).mul_(inner_height.clamp_min_(0))
+    union = (width * height + target_width * target_height).sub_(intersection).clamp_min_(tiny)
+    giou = intersection.div_(union).add_(union.div_(hull)).sub_(1)
+    return cost.sub_(giou, alpha=weights["giou"])
+
+
+def _overlap(centre: Tensor, half: Tensor, target_centre: Tensor, target_half: Tensor) -> Tensor:
+    """Of two intervals; minus their distance where they do not meet."""
+    return torch.minimum(centre + half, target_centre + target_half).sub_(torch.maximum(centre - half, target_centre - target_half))

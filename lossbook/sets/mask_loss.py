@@ -1,0 +1,208 @@
+"""The loss of a set of masks: MaskFormer's on whole masks, Mask2Former's on sampled points."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lossbook._checks import check_count, check_floating, check_number, wrong_value
+from lossbook._focal_kernel import widened
+from lossbook.sets._mask_pairs import Group, pair_losses
+from lossbook.sets._points import drawn_points, sampled, uncertain_points
+from lossbook.sets._result import SetLoss, set_loss
+from lossbook.sets._targets import Objects, averaged_over_ranks, check_weights, class_loss, read_targets
+from lossbook.sets.mask_costs import dice_loss, mask_costs
+from lossbook.sets.matching import Assignment, assign
+
+
+class MaskSetLoss(torch.nn.Module):
+    r"""The loss of a set of masks: match queries to objects one to one, then pay for class, pixels and dice of each pair.
+
+    The matching minimises Σ −class_weight · p_q(label) + mask_weight · C_mask + dice_weight · C_dice over a layer's queries of an image; the loss is
+    class_weight · CE + mask_weight · Σ L_mask / n + dice_weight · Σ L_dice / n, where queries without a partner are to say "no object", at
+    weight `no_object_weight`, and n is the number of objects in the batch (1 if there is none).
+
+    Args:
+        num_classes: K; the logits have K + 1 columns, the last is "no object".
+        class_weight, mask_weight, dice_weight: weights in the matching and in the loss, >= 0. MaskFormer's are 1, 20, 1, Mask2Former's 2, 5, 5.
+        no_object_weight: weight of "no object" in the cross-entropy, whose mean divides by the sum of the weights met.
+        num_points: None is MaskFormer: L_mask is the focal loss (α = 0.25, γ = 2, a mean over all pixels). A number is Mask2Former: L_mask is
+            cross-entropy at that many points of each mask (12544 in the paper).
+        oversample, importance: with `num_points`, L_mask and L_dice look at the `importance` share of the points that is least certain among
+            `oversample` times as many random ones, and at new random points for the rest.
+
+    Call with:
+        logits: [B, Q, K+1], or [L, B, Q, K+1] for L decoder layers, each matched on its own.
+        mask_logits: [B, Q, H, W] or [L, B, Q, H, W].
+        targets: B `MaskTargets`, or mappings with `labels` [N] and `masks` [N, H', W'] of 0 and 1; one size H' x W' for the batch. An image may
+            have no objects, or more than Q. Whole masks are matched at the predictions' resolution and compared at the targets'.
+        points: with `num_points`: [P, 2] or [B, P, 2] in [0, 1], (x, y), to use for matching and loss in place of random ones.
+        generator: with `num_points`: where random points come from.
+
+    Returns:
+        `SetLoss(total, parts, ...)`, parts "class", "mask" and "dice"; float32 for half-precision predictions.
+
+    Raises:
+        TypeError: predictions that are not floating point, targets without the two fields.
+        ValueError: another shape, labels out of range, masks outside [0, 1], NaN or infinite costs, negative weights.
+
+    Example:
+        >>> criterion = MaskSetLoss(num_classes=2)
+        >>> mask_logits = torch.tensor([[[[-9.0, 9.0]], [[9.0, -9.0]]]])
+        >>> loss = criterion(torch.zeros(1, 2, 3), mask_logits, [{"labels": torch.tensor([1]), "masks": torch.tensor([[[1, 0]]])}])
+        >>> loss.matches[0].queries, loss.parts["dice"] < 1e-3
+        (tensor([1]), tensor(True))
+
+    Reference:
+        B. Cheng et al., Per-pixel classification is not all you need, 2021, sections 3.2 and 3.3; Masked-attention mask transformer, 2022,
+        section 3.3. Points: A. Kirillov et al., PointRend, 2020, section 3.
+
+    Conventions:
+        The matching sees −p, the loss −ln p. Every layer's loss is added with the same weights. Under `torch.distributed` the number of objects
+        and the sum of the class weights are averaged over the ranks, so that averaged gradients are those of one process.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        *,
+        class_weight: float = 1.0,
+        mask_weight: float = 20.0,
+        dice_weight: float = 1.0,
+        no_object_weight: float = 0.1,
+        num_points: int | None = None,
+        oversample: float = 3.0,
+        importance: float = 0.75,
+    ) -> None:
+        super().__init__()
+        check_count("num_classes", num_classes)
+        if num_points is not None:
+            check_count("num_points", num_points)
+        check_number("oversample", oversample, low=1)
+        check_number("importance", importance, low=0, high=1)
+        self.num_classes = num_classes
+        self.weights = check_weights(class_weight=class_weight, mask_weight=mask_weight, dice_weight=dice_weight)
+        self.no_object_weight = check_weights(no_object_weight=no_object_weight)["no_object"]
+        self.num_points, self.oversample, self.importance = num_points, oversample, importance
+
+    def forward(
+        self,
+        logits: Tensor,
+        mask_logits: Tensor,
+        targets: Sequence[Any],
+        *,
+        points: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> SetLoss:
+        logits, masks = self._check(logits, mask_logits, points)
+        layers, batch, count = masks.shape[:3]
+        objects = read_targets(targets, batch, self.num_classes, "masks", "[N, H, W]")
+        if len({value.shape[1:] for value in objects.values}) > 1:
+            wrong_value("targets", "have masks of one size", sorted({tuple(value.shape[1:]) for value in objects.values}))
+        given = None if points is None else points.to(masks.device, torch.float32).expand(layers, batch, -1, -1)
+        drawn = drawn_points((layers, batch), self.num_points, masks, generator) if self.num_points is not None and given is None else given
+
+        log_probs = widened(logits).log_softmax(-1)
+        costs = self._costs(log_probs.detach(), masks.detach(), objects, drawn)
+        assignments = assign(costs, objects.sizes, "the cost of a pair")
+
+        pairs = sum(min(size, count) for size in objects.sizes)
+        weight = pairs + self.no_object_weight * (batch * count - pairs)
+        number, weight = averaged_over_ranks([sum(objects.sizes), weight], masks.device)
+        queries = torch.from_numpy(assignments).to(masks.device, non_blocking=True)
+        groups = _groups(assignments, objects, count, masks.device)
+        flat = masks.flatten(0, 2)
+        if self.num_points is None:
+            mask, dice = pair_losses(flat, groups)
+        else:
+            mask, dice = self._point_losses(flat, groups, given, generator)
+        number = max(number, 1.0)
+        parts = {
+            "class": class_loss(log_probs, objects.labels.to(masks.device), queries, self.no_object_weight, weight),
+            "mask": mask.view(layers, -1).sum(1) / number,
+            "dice": dice.view(layers, -1).sum(1) / number,
+        }
+        return set_loss(parts, self.weights, assignments)
+
+    def _check(self, logits: Tensor, mask_logits: Tensor, points: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Predictions with a layers axis."""
+        check_floating("logits", logits)
+        check_floating("mask_logits", mask_logits)
+        if logits.ndim not in (3, 4) or logits.shape[-1] != self.num_classes + 1:
+            wrong_value("logits", f"have shape [B, Q, {self.num_classes + 1}] or [L, B, Q, {self.num_classes + 1}]", tuple(logits.shape))
+        if mask_logits.ndim != logits.ndim + 1 or mask_logits.shape[:-2] != logits.shape[:-1]:
+            wrong_value("mask_logits", f"have shape {(*logits.shape[:-1], 'H', 'W')} to match `logits`", tuple(mask_logits.shape))
+        if points is not None:
+            check_floating("points", points)
+            if self.num_points is None:
+                wrong_value("points", "be None without `num_points`", tuple(points.shape))
+            if points.ndim not in (2, 3) or points.shape[-1] != 2 or (points.ndim == 3 and points.shape[0] != logits.shape[-3]):
+                wrong_value("points", f"have shape [P, 2] or [{logits.shape[-3]}, P, 2]", tuple(points.shape))
+        return (logits, mask_logits) if logits.ndim == 4 else (logits[None], mask_logits[None])
+
+    @torch.no_grad()
+    def _costs(self, log_probs: Tensor, mask_logits: Tensor, objects: Objects, points: Tensor | None) -> Tensor:
+        """[L, B, Q, N]: image after image, so that no query is compared with another image's masks."""
+        layers, batch, count = mask_logits.shape[:3]
+        size = objects.labels.shape[1]
+        labels = objects.labels.to(log_probs.device)
+        wide = torch.float64 if mask_logits.dtype == torch.float64 else torch.float32
+        costs = log_probs.gather(-1, labels[None, :, None, :].expand(layers, batch, count, size)).exp_().mul_(-self.weights["class"])
+        for image, masks in enumerate(objects.values):
+            truth = (masks if points is not None else _nearest(masks, mask_logits.shape[-2:]).flatten(1)).to(mask_logits.device, wide)
+            for layer in range(layers if len(masks) else 0):
+                scores = mask_logits[layer, image].to(wide)
+                if points is None:
+                    found = mask_costs(scores.flatten(1), truth, focal=True)
+                else:
+                    place = points[layer, image, None]
+                    found = mask_costs(sampled(scores[None], place)[0], sampled(truth[None], place)[0], focal=False)
+                total = found.mask.mul_(self.weights["mask"]).add_(found.dice, alpha=self.weights["dice"])
+                costs[layer, image, :, : len(masks)] += total
+        return costs
+
+    def _point_losses(
+        self, mask_logits: Tensor, groups: list[Group], points: Tensor | None, generator: torch.Generator | None
+    ) -> tuple[Tensor, Tensor]:
+        """Cross-entropy and dice of every pair at its points, each [M]."""
+        rows = torch.cat([group.rows for group in groups]) if groups else torch.zeros(0, dtype=torch.int64)
+        chosen = mask_logits[rows.to(mask_logits.device)][:, None]
+        if points is None:
+            assert self.num_points is not None
+            place = uncertain_points(chosen.detach(), self.num_points, self.oversample, self.importance, generator)
+        else:
+            per_image = mask_logits.shape[0] // max(points.shape[0] * points.shape[1], 1)
+            place = points.flatten(0, 1)[rows.to(points.device) // max(per_image, 1)]
+        scores = sampled(chosen, place)[:, 0]
+        truth, start = [scores.new_zeros(0, place.shape[1])], 0
+        for group in groups:
+            masks = group.masks[group.targets].to(scores)[:, None]
+            truth.append(sampled(masks, place[start : start + len(group.rows)])[:, 0])
+            start += len(group.rows)
+        target = torch.cat(truth)
+        mask = F.binary_cross_entropy_with_logits(scores, target, reduction="none").mean(1)
+        return mask, dice_loss(scores, target.clamp(0, 1), reduction="none")
+
+
+def _nearest(masks: Tensor, size: torch.Size) -> Tensor:
+    """Masks [N, H, W] at another size, by the nearest pixel."""
+    if masks.shape[1:] == size or not len(masks):
+        return masks.new_zeros(0, *size) if not len(masks) else masks
+    narrow = masks.view(torch.uint8) if masks.dtype == torch.bool else masks
+    return F.interpolate(narrow[:, None] if narrow.dtype != torch.int64 else narrow[:, None].float(), size=size, mode="nearest")[:, 0]
+
+
+def _groups(assignments: Assignment, objects: Objects, count: int, device: torch.device) -> list[Group]:
+    """The pairs of each layer and image, in that order; `rows` count through layers, images and queries."""
+    groups = []
+    for place, queries in enumerate(assignments.reshape(-1, assignments.shape[-1])):
+        masks = objects.values[place % len(objects.values)]
+        targets = np.argsort(queries, kind="stable")[np.count_nonzero(queries < 0) :]  # by query, as in a `Match`
+        if len(targets):
+            groups.append(Group(torch.from_numpy(queries[targets] + place * count).to(device), masks, torch.from_numpy(targets).to(masks.device)))
+    return groups
