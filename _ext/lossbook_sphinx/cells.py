@@ -1,8 +1,9 @@
-"""Details of pages: a figure comes before its folded code, ids are unique, and a directive that Markdown would not see is said."""
+"""Details of pages: a figure comes before its folded code, ids and roles are sound, and a directive that Markdown would not see is said."""
 
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from docutils import nodes
 from sphinx.application import Sphinx
@@ -46,8 +47,15 @@ def warn_of_broken_fences(app: Sphinx, docname: str, source: list[str]) -> None:
         LOGGER.warning("a directive whose first line contains `code` needs a fence of colons, :::", location=(docname, line))
 
 
+def name_list_items(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: nodes.document | None) -> None:
+    """docutils writes a bibliography as a list whose items have another role, which a screen reader then does not count."""
+    if "body" in context:
+        context["body"] = context["body"].replace('role="doc-biblioentry"', 'role="listitem"')
+
+
 def setup(app: Sphinx) -> None:
-    """Register all three."""
+    """Register them."""
     app.add_post_transform(FigureFirst)
     app.add_post_transform(UniqueIds)
     app.connect("source-read", warn_of_broken_fences)
+    app.connect("html-page-context", name_list_items)
