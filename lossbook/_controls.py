@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from inspect import Parameter
+from math import isfinite
 from numbers import Integral, Real
 from typing import Any, NamedTuple
 
@@ -88,6 +89,8 @@ def _from_tuple(name: str, label: str, numbers: tuple[Any, ...], default: Any) -
         wrong_value(name, _ACCEPTED, repr(numbers))
     whole = all(isinstance(number, Integral) for number in numbers)
     low, high, *rest = (_plain(number) for number in numbers)
+    if not all(map(isfinite, numbers)):
+        wrong_value(name, "be finite", repr(numbers))
     step = rest[0] if rest else (1 if whole else 0.1)
     if not high >= low:
         wrong_value(name, "have its minimum first", repr(numbers))
@@ -135,8 +138,10 @@ def _choice(name: str, label: str, kind: str, texts: tuple[str, ...], values: tu
 
 
 def _equal(value: Any, wanted: Any) -> bool:
-    same = value == wanted
-    return same if isinstance(same, bool) else False
+    try:
+        return bool(value == wanted)
+    except ValueError:  # arrays have no single answer
+        return False
 
 
 def _from_widget(name: str, label: str, widget: Any) -> Control:

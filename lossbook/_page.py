@@ -39,7 +39,7 @@ def fragment(explorer: Explorer, svgs: Sequence[Element], sentences: Sequence[st
     places = _frames.places(svgs, initial)
     strings, rows = _frames.encode(places, svgs[initial], sizes)
     said, texts = _frames.depends(sentences, sizes)
-    fields = "".join(_field(index, control) for index, control in enumerate(controls))
+    fields = "".join(_field(index, control, identity) for index, control in enumerate(controls))
     data = {
         "controls": [{"name": one.name, "kind": one.kind, "texts": one.texts, "at": one.initial} for one in controls],
         "sizes": sizes,
@@ -80,29 +80,29 @@ def _sentence(sentence: str, every: Sequence[str]) -> str:
     return f'<p class="lossbook-sentence" data-longest="{longest}"><span aria-live="polite">{escape(sentence)}</span></p>'
 
 
-def _field(index: int, control: Control) -> str:
-    """One control as native elements inside their label."""
-    label, mark = f"<span>{escape(control.label)}</span>", f'data-control="{index}"'
+def _field(index: int, control: Control, identity: str) -> str:
+    """One control as native elements with their label."""
+    label, mark = f'<label for="{identity}-{index}">{escape(control.label)}</label>', f'data-control="{index}" id="{identity}-{index}"'
     if control.kind == "range":
         text, last = escape(control.texts[control.initial]), len(control) - 1
         span = f'min="0" max="{last}" step="1" value="{control.initial}" aria-valuetext="{text}"'
-        value = f'<output aria-live="off" {mark}>{text}</output>'
-        return f'<div class="lossbook-control"><label>{label}<input type="range" {mark} {span}></label>{value}</div>'
+        value = f'<output for="{identity}-{index}" aria-live="off" data-control="{index}">{text}</output>'
+        return f'<div class="lossbook-control">{label}<input type="range" {mark} {span}>{value}</div>'
     if control.kind == "checkbox":
         checked = " checked" if control.initial else ""
-        return f'<div class="lossbook-control lossbook-checkbox"><label><input type="checkbox" {mark}{checked}>{label}</label></div>'
+        return f'<div class="lossbook-control lossbook-checkbox"><input type="checkbox" {mark}{checked}>{label}</div>'
     if control.kind == "select":
         options = "".join(f"<option{' selected' * (i == control.initial)}>{escape(text)}</option>" for i, text in enumerate(control.texts))
-        return f'<div class="lossbook-control"><label>{label}<select {mark}>{options}</select></label></div>'
+        return f'<div class="lossbook-control">{label}<select {mark}>{options}</select></div>'
     if control.kind == "radio":
         checks = ["" if i != control.initial else " checked" for i in range(len(control))]
         choices = "".join(
-            f'<label><input type="radio" name="control-{index}" {mark} value="{i}"{checks[i]}><span>{escape(text)}</span></label>'
+            f'<label><input type="radio" name="control-{index}" data-control="{index}" value="{i}"{checks[i]}>{escape(text)}</label>'
             for i, text in enumerate(control.texts)
         )
         return f'<fieldset class="lossbook-radios"><legend>{escape(control.label)}</legend>{choices}</fieldset>'
     if control.kind == "text":
-        return f'<div class="lossbook-control"><label>{label}<input type="text" readonly value="{escape(control.texts[0])}"></label></div>'
+        return f'<div class="lossbook-control">{label}<input type="text" {mark} readonly value="{escape(control.texts[0])}"></div>'
     return ""
 
 

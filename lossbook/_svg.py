@@ -12,7 +12,7 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
@@ -29,7 +29,7 @@ DECIMALS = {  # how finely the numbers in an attribute are written: a hundredth 
     **dict.fromkeys(("opacity", "fill-opacity", "stroke-opacity", "stroke-width"), 3),
     "transform": 4,
 }
-_REFERRING = frozenset(("href", "clip-path", "fill", "stroke", "mask", "filter"))
+_FAR = 1e6  # no screen reaches further
 _SAFE_LINK = re.compile(r"(https?:|mailto:|#|/|\./|\.\./)", re.IGNORECASE)
 
 
@@ -51,30 +51,50 @@ def close(figure: Any) -> None:
 
 def render(figure: Any) -> Element:
     """The figure as a clean SVG tree, whose internal ids are `1`, `2`, ... until `named` makes them unique on the page."""
-    svg = ElementTree.fromstring(_printed(figure))
+    svg = ElementTree.fromstring(_printed(figure).encode())
     _clean(svg, base_size(figure.get_figwidth()))
     _keep_referenced_ids(svg)
     return svg
 
 
-def _printed(figure: Any) -> bytes:
-    """The SVG that matplotlib writes. `savefig` draws every figure twice that has a layout engine; once is enough where the layout is settled."""
+def _printed(figure: Any) -> str:
+    """The SVG that matplotlib writes."""
+    from matplotlib.backends.backend_mixed import MixedModeRenderer
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.layout_engine import PlaceHolderLayoutEngine
 
-    buffer, metadata = io.BytesIO(), {"Date": None, "Creator": None}
-    if not isinstance(figure.get_layout_engine(), PlaceHolderLayoutEngine):
-        figure.savefig(buffer, format="svg", metadata=metadata)
-        return buffer.getvalue()
-    canvas, dpi, color = figure.canvas, figure.dpi, figure.get_facecolor()
+    mixed: Any = MixedModeRenderer
+    buffer, canvas, dpi, color = io.StringIO(), figure.canvas, figure.dpi, figure.get_facecolor()
+    width, height = figure.get_size_inches()
     try:
+        FigureCanvasSVG(figure)
+        figure.dpi = 72
         figure.set_facecolor("none")
-        FigureCanvasSVG(figure).print_svg(buffer, metadata=metadata)
+        if not isinstance(figure.get_layout_engine(), (PlaceHolderLayoutEngine, type(None))):
+            figure.draw_without_rendering()  # a layout engine needs a look at the figure before it settles
+        svg = _renderer()(72 * width, 72 * height, buffer, image_dpi=dpi, metadata={"Date": None, "Creator": None})
+        renderer = mixed(figure, width, height, dpi, svg)
+        figure.draw(renderer)
+        renderer.finalize()
     finally:
         figure.set_canvas(canvas)
         figure.dpi = dpi
         figure.set_facecolor(color)
     return buffer.getvalue()
+
+
+@cache
+def _renderer() -> Any:
+    """Matplotlib's renderer, but with every vertex of a line, also beyond the edge: a line that moves then keeps its number of points."""
+    from matplotlib.backends import backend_svg
+
+    base: Any = backend_svg.RendererSVG
+
+    class Renderer(base):  # type: ignore[misc]
+        def _convert_path(self, path: Any, transform: Any = None, clip: Any = None, simplify: Any = None, sketch: Any = None) -> Any:
+            return super()._convert_path(path, transform, None, simplify, sketch)
+
+    return Renderer
 
 
 def base_size(width_in: float) -> float:
@@ -88,8 +108,8 @@ def prefix_ids(svg: Element, prefix: str) -> None:
         for name, value in element.attrib.items():
             if name == "id":
                 element.set(name, f"{prefix}-{value}")
-            elif "#" in value and name in _REFERRING:
-                element.set(name, re.sub(r"^(#|url\(#)(?=\d+\)?$)", rf"\g<1>{prefix}-", value))
+            elif _refers(name, value):
+                element.set(name, value.replace("#", f"#{prefix}-"))
 
 
 def labelled(svg: Element, alt: str) -> Element:
@@ -234,12 +254,16 @@ def _identity(name: str) -> dict[str, str]:
     return {"id": name, KIND: name, "data-gid": name}
 
 
+def _refers(name: str, value: str) -> bool:
+    return value.startswith("url(#") or (name == "href" and value.startswith("#"))
+
+
 def _keep_referenced_ids(svg: Element) -> None:
     """Number the ids that something refers to in order of appearance, and drop the others."""
     referenced = set()
     for element in svg.iter():
         for name, value in element.attrib.items():
-            if "#" in value and (name == "href" or value.startswith("url(#")):
+            if _refers(name, value):
                 referenced.update(_REFERENCE.findall(value))
     numbers: dict[str, str] = {}
     for element in svg.iter():
@@ -250,7 +274,7 @@ def _keep_referenced_ids(svg: Element) -> None:
             element.attrib.pop("data-gid", None)
     for element in svg.iter():
         for name, value in element.attrib.items():
-            if "#" in value and (name == "href" or value.startswith("url(#")):
+            if _refers(name, value):
                 element.set(name, _REFERENCE.sub(lambda match: "#" + numbers.get(match[1], match[1]), value))
 
 
@@ -261,7 +285,7 @@ def _rounded(text: str, decimals: int) -> str:
 
 def _short(value: float, decimals: int) -> str:
     """The shortest text of `value` rounded to `decimals` places, as JavaScript would print it."""
-    text = f"{value:.{decimals}f}"
+    text = f"{min(max(value, -_FAR), _FAR):.{decimals}f}"
     if "." in text:
         text = text.rstrip("0").rstrip(".")
     return "0" if text == "-0" else text

@@ -5,7 +5,7 @@
 
   function start(root) {
     root.setAttribute("data-ready", "");
-    for (var twin = 2, name = root.id; document.getElementById(root.id) !== root; twin++) root.id = name + "-" + twin;
+    rename(root);
     var data = JSON.parse(root.querySelector("script[type='application/json']").textContent);
     var svg = root.querySelector("svg");
     var nodes = [svg].concat(Array.from(svg.querySelectorAll("*")));
@@ -68,6 +68,14 @@
     if (recall()) root.scrollIntoView();
     else show(state);
     window.addEventListener("hashchange", recall);
+  }
+
+  /* The same figure may stand on a page twice: the later one takes a name of its own. */
+  function rename(root) {
+    for (var twin = 2, name = root.id; document.getElementById(root.id) !== root; twin++) root.id = name + "-" + twin;
+    if (root.id === name) return;
+    root.querySelectorAll("form [id]").forEach(function (field) { field.id = root.id + field.id.slice(name.length); });
+    root.querySelectorAll("form [for]").forEach(function (label) { label.setAttribute("for", root.id + label.getAttribute("for").slice(name.length)); });
   }
 
   /* Where the values at this setting stand in a list over the controls that matter. */

@@ -8,12 +8,13 @@ Prints the page's errors and every request that would have left the page's own h
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from playwright.sync_api import Page, Route, sync_playwright
+
+from tests import chromium
 
 LOCAL_HOSTS = ("127.0.0.1", "localhost")
 
@@ -63,7 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
     messages: list[str] = []
     outside: list[str] = []
     with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        browser = driver.chromium.launch(executable_path=chromium.find(), args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": options.width, "height": options.height}, device_scale_factor=options.scale)
         watch(page, messages, outside)
         choose_theme(page, options.theme)
