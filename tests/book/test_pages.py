@@ -181,3 +181,8 @@ def test_a_missing_page_leads_home(site: Path) -> None:
     for address in links:
         assert address.startswith("/"), "a host shows this page at any depth"
         assert (site / address.lstrip("/")).is_file()
+
+
+def test_the_icon_script_has_only_what_is_used(site: Path) -> None:
+    """Whole, it is 540 KB gzipped."""
+    assert book.gzipped(site / "_static/scripts/fontawesome.js") < 40_000
