@@ -82,11 +82,11 @@ def _sentence(sentence: str, every: Sequence[str]) -> str:
 
 def _field(index: int, control: Control, identity: str) -> str:
     """One control as native elements with their label."""
-    label, mark = f'<label for="{identity}-{index}">{escape(control.label)}</label>', f'data-control="{index}" id="{identity}-{index}"'
+    label, mark = f'<label for="{identity}-c{index}">{escape(control.label)}</label>', f'data-control="{index}" id="{identity}-c{index}"'
     if control.kind == "range":
         text, last = escape(control.texts[control.initial]), len(control) - 1
         span = f'min="0" max="{last}" step="1" value="{control.initial}" aria-valuetext="{text}"'
-        value = f'<output for="{identity}-{index}" aria-live="off" data-control="{index}">{text}</output>'
+        value = f'<output for="{identity}-c{index}" aria-live="off" data-control="{index}">{text}</output>'
         return f'<div class="lossbook-control">{label}<input type="range" {mark} {span}>{value}</div>'
     if control.kind == "checkbox":
         checked = " checked" if control.initial else ""
