@@ -107,13 +107,16 @@ def newton_from_subsample(
 
 
 def random_line(examples: Rows | Stream, free: Tensor, generator: torch.Generator | None) -> Tensor:
-    """A random direction, scores of unit spread, the boundary through a random example."""
-    features = examples.first.features.double()
-    weights = torch.randn(len(free) - 1, generator=generator, dtype=torch.float64).to(free)
-    scores = features @ weights
-    through = scores[int(torch.randint(len(scores), (), generator=generator))]
-    spread = (scores - scores.mean()).square().mean().sqrt().clamp(min=1e-12)
-    return torch.cat([weights, -through[None]]) / spread * free
+    """Halfway between two random examples, of both signs where there are both, which get the scores +1 and -1."""
+    block = examples.first
+    ends = []
+    for sign in (1, -1):
+        rows = (block.signs == sign).nonzero().squeeze(1)
+        rows = rows if len(rows) else torch.arange(len(block.signs), device=rows.device)
+        ends.append(block.features[rows[int(torch.randint(len(rows), (), generator=generator))]].double())
+    across = ends[0] - ends[1]
+    weights = 2 * across / across.square().sum().clamp(min=1e-12)
+    return torch.cat([weights, -(weights @ (ends[0] + ends[1]) / 2)[None]]) * free
 
 
 def _solve(hessian: Tensor, gradient: Tensor) -> Tensor:

@@ -1,0 +1,27 @@
+"""Claim C40: measured anew, its verdict, and asserts of their own."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lossbook import claims
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_claim_holds_as_the_ledger_says(seed: int) -> None:
+    claim = claims.LEDGER["C40"]
+    found = claim.measure(seed)
+    assert found.holds, found
+    assert (claim.verdict, claim.chapter) == ("conditional", "learning")
+
+
+def test_c40_the_step_by_hand() -> None:
+    """w + 0.3 (-4, 1) = (-0.2, 0.3): three right answers turn wrong, the wrong one turns right, and the hinge falls."""
+    x = np.array([[1, 0], [1, 0.2], [1, -0.2], [-4, 1]])
+    before, after = np.array([1.0, 0.0]), np.array([1.0, 0.0]) + 0.3 * x[3]
+    found = claims.LEDGER["C40"].measure()
+    assert found.value == np.mean(x @ after <= 0) == 0.75
+    assert found.details["share_of_mistakes_before"] == np.mean(x @ before <= 0) == 0.25
+    assert found.details["hinge_after"] == pytest.approx(np.maximum(0, 1 - x @ after).mean())
+    assert found.details["hinge_before"] == pytest.approx(1.25)
