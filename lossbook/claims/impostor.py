@@ -124,8 +124,8 @@ def boundary(features: Tensor, signs: Tensor, loss: str, l2: float = 0.0) -> flo
     "C21",
     statement="Squared error actively lowers the margin of a too correct point, and can shift the whole boundary for its sake.",
     verdict="conditional",
-    corrected="Squared error lowers every margin above 1. For a line on one feature with balanced signs the boundary is the mean of x, so a far point "
-    "drags it and can turn a right answer wrong; a model that can bend need not give way.",
+    corrected="Squared error lowers every margin above 1. For a line on one feature with balanced signs the boundary is the mean of x, so a far "
+    "point drags it and can turn a right answer wrong; a model that can bend need not give way.",
     chapter=CHAPTER,
     references=("bishop2006pattern", "hastie2009elements"),
     quantity="boundary of the least-squares line on x = -1, -1, 1, 6",

@@ -167,8 +167,8 @@ def clean_error(points: Tensor, signs: Tensor, loss: str, weight: Tensor | None 
     "C31",
     statement="There is a fundamental trade-off: an easy, convex problem, or a loss that is robust to messy data.",
     verdict="conditional",
-    corrected="No convex loss that falls to 0 tolerates labels flipped at random. The convex unhinged loss 1 - m does, exactly; but it is unbounded, so "
-    "a few gross outliers still ruin it.",
+    corrected="No convex loss that falls to 0 tolerates labels flipped at random. The convex unhinged loss 1 - m does, exactly; but it is unbounded, "
+    "so a few gross outliers still ruin it.",
     chapter=CHAPTER,
     references=("vanrooyen2015learning", "ghosh2017robust", "long2010random"),
     quantity="clean error of the unhinged loss on Long and Servedio's points, a fifth of the signs flipped",

@@ -68,7 +68,7 @@ def test_c31_the_unhinged_minimiser_is_the_mean_and_the_logistic_one_turns_away(
     both, signs = points.repeat(2, 1), torch.tensor([1.0] * 4 + [-1.0] * 4)
     share = torch.tensor([0.8] * 4 + [0.2] * 4, dtype=torch.float64)
     fit = linear.fit_linear(both, signs, loss="logistic", solver="newton", intercept="none", weight=share)
-    assert fit.scores(points).tolist() == pytest.approx([1.487, 0.706, -0.1055, -0.1055], abs=1e-3)  # solved apart, by Newton in numpy
+    assert fit.scores(points).tolist() == pytest.approx([1.487, 0.706, -0.1055, -0.1055], abs=1e-3)  # both penalisers are wrong
     slope = share * signs * torch.sigmoid(-signs * fit.scores(both)) @ both
     assert float(slope.abs().max()) < 1e-9
 
