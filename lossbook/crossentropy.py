@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lossbook._checks import check_distribution, check_floating, check_number, check_range, check_same_shape, check_tensor
+from lossbook._checks import check_distribution, check_floating, check_number, check_range, check_same_shape, check_tensor, values_readable
 from lossbook._classes import check_class_labels, check_class_targets, class_axis, one_hot, per_class
 from lossbook._reduction import Reduction, check_reduction, reduce
-from lossbook._stable import log_sigmoid, times_log
+from lossbook._stable import times_log
 
 
 def cross_entropy(
@@ -110,9 +110,13 @@ def binary_cross_entropy(
     check_reduction(reduction)
     if weight is not None:
         check_same_shape("weight", weight, "logits", logits)
-    smoothed = (1 - label_smoothing) * targets.to(logits.dtype) + label_smoothing / 2
-    # Two log-sigmoids and not softplus(s) − t s: the latter is ∞ − ∞ at s = +∞, t = 1.
-    losses = -times_log(smoothed, log_sigmoid(logits)) - times_log(1 - smoothed, log_sigmoid(-logits))
+    probs = targets.to(logits.dtype)
+    smoothed = (1 - label_smoothing) * probs + label_smoothing / 2 if label_smoothing else probs
+    losses = F.binary_cross_entropy_with_logits(logits, smoothed, reduction="none")
+    # At an infinite logit torch's form is 0 · ∞; the loss is 0 there if the target is that very side, and ∞ otherwise.
+    endless = logits.isinf()
+    if not values_readable(logits) or bool(endless.any()):
+        losses = losses.masked_fill(endless, torch.inf).masked_fill(endless & (smoothed == (logits > 0)), 0.0)
     return reduce(losses if weight is None else weight.to(logits.dtype) * losses, reduction)
 
 

@@ -374,3 +374,11 @@ WRONG: list[tuple[str, type[Exception], str, Callable[[], Tensor]]] = [
 def test_wrong_arguments_are_named(error: type[Exception], message: str, call: Callable[[], Tensor]) -> None:
     with pytest.raises(error, match=message):
         call()
+
+
+def test_binary_at_infinite_logits_where_values_cannot_be_read() -> None:
+    logits, targets = torch.tensor([INF, -INF, INF, -INF, 0.0]), torch.tensor([1.0, 0.0, 0.0, 1.0, 0.5])
+    compiled = torch.compile(lambda s, t: binary_cross_entropy(s, t, reduction="none"), fullgraph=True, backend="aot_eager")
+    assert compiled(logits, targets).tolist() == binary_cross_entropy(logits, targets, reduction="none").tolist()
+    mapped = torch.func.vmap(lambda s, t: binary_cross_entropy(s, t))(logits, targets)
+    assert mapped.tolist() == [0.0, 0.0, INF, INF, pytest.approx(math.log(2))]
