@@ -24,6 +24,23 @@ from lossbook._checks import (
     values_readable,
     wrong_value,
 )
+from lossbook._tabular import Values, occupancy, opportunity_cost, opportunity_cost_loss, policy_regret, policy_values, value_iteration
+
+__all__ = [
+    "REJECT",
+    "Values",
+    "average_cost",
+    "bayes_decision",
+    "cost_threshold",
+    "expected_costs",
+    "occupancy",
+    "opportunity_cost",
+    "opportunity_cost_loss",
+    "policy_regret",
+    "policy_values",
+    "reject_option",
+    "value_iteration",
+]
 
 REJECT = -1  # the decision of `reject_option` where it declines to decide
 
