@@ -15,6 +15,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from lossbook.data.scenes import Scenes as Scenes
+from lossbook.data.scenes import digit_scenes as digit_scenes
+
 LICENCES = {
     "adult": "UCI Adult (B. Becker, R. Kohavi, 1996), doi 10.24432/C5XW20; CC BY 4.0. 12,000 rows drawn from the 45,222 complete ones.",
     "german": "UCI Statlog German Credit (H. Hofmann, 1994), doi 10.24432/C5NC77; CC BY 4.0. 1,000 rows, 10 columns.",
