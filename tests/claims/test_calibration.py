@@ -44,7 +44,7 @@ def test_best_line_is_best_by_another_optimiser(name: str) -> None:
     start = found.numpy() + np.array([0.3, -2.0])
     other = minimize(risk, start, method="Nelder-Mead", options={"xatol": 1e-10, "fatol": 1e-14, "maxiter": 4000, "maxfev": 4000})
     assert surrogate_risk(name, four_points(g, flip), found) == pytest.approx(risk(found.numpy()), abs=1e-12)
-    assert risk(found.numpy()) <= other.fun + 1e-10
+    assert risk(found.numpy()) <= other.fun + 2e-9  # the solver rounds the kink of the hinge to a width of 1e-8
     assert clean_error(four_points(g, flip), torch.from_numpy(other.x)) == 0.5
 
 
