@@ -9,9 +9,12 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from lossbook import _page, plots
+from lossbook import _page, _svg, plots
 from lossbook.explorer import Explorer
 
 _QUIET = 1.5  # seconds without a move before drawing for the page goes on
@@ -30,21 +33,30 @@ class LiveBox:
         wide = ipywidgets.Layout(width="auto")
         style = ipywidgets.HTML(f"<style>{plots.stylesheet()}{_page.stylesheet()}</style>", layout=ipywidgets.Layout(display="none"))
         self.picture = ipywidgets.HTML(layout=wide)
-        self.errors = ipywidgets.Output()
+        self.errors = ipywidgets.HTML(layout=wide)
         self.progress = ipywidgets.IntProgress(max=len(explorer), description="for the page", layout=ipywidgets.Layout(display="none"))
         shown = [widget for widget in self.controls.values() if isinstance(widget, ipywidgets.DOMWidget)]
         for widget in shown:
             widget.observe(self.update, "value")
-        self.box = ipywidgets.VBox([style, self.picture, *shown, self.errors, self.progress], layout=wide)
+        self.box = ipywidgets.VBox([style, self.picture, *shown, self.errors, self.progress], layout=ipywidgets.Layout(max_width="45rem"))
         self.update()
 
     def update(self, change: object = None) -> None:
         """Draw the figure for the values that the controls have now."""
         self.moved = time.monotonic() if change is not None else 0.0
-        self.errors.clear_output(wait=True)
-        with self.errors:
+        with self.said():
             frame = self.explorer.frame({name: widget.get_interact_value() for name, widget in self.controls.items()})
             self.picture.value = _page.still(self.explorer, frame.svg, frame.sentence)
+
+    @contextmanager
+    def said(self) -> Iterator[None]:
+        """An error is said below the controls, because the kernel's log is seen by nobody, and raised."""
+        self.errors.value = ""
+        try:
+            yield
+        except Exception as error:
+            self.errors.value = f'<pre role="alert">{_svg.escape("".join(traceback.format_exception(error)[-2:]))}</pre>'
+            raise
 
     def bundle(self, html: str) -> dict[str, Any]:
         """What a notebook stores: the widget for a live kernel, HTML for everyone else."""
@@ -53,7 +65,7 @@ class LiveBox:
     async def draw_grid(self, handle: Any) -> None:
         """Draw the static fragment bit by bit, and hand it to the notebook."""
         self.progress.layout.display = None
-        with self.errors:
+        with self.said():
             for done in self.explorer.steps():
                 self.progress.value = done
                 await asyncio.sleep(0.01)
@@ -74,6 +86,9 @@ def _widgets(explorer: Explorer) -> dict[str, Any]:
         widget = ipywidgets.interactive.widget_from_abbrev(explorer.abbreviations[control.name], default)
         if not getattr(widget, "description", ""):
             widget.description = control.label
+        if widget is not explorer.abbreviations[control.name]:
+            widget.layout.width = "auto"
+            widget.style.description_width = "initial"
         widgets[control.name] = widget
     return widgets
 

@@ -99,7 +99,7 @@ def _renderer() -> Any:
 
 def base_size(width_in: float) -> float:
     """The font size, in the SVG's units, that counts as 1em in a figure `width_in` inches wide."""
-    return round(14.0 * width_in / 6.4, 2)
+    return round(15.0 * width_in / 6.4, 2)
 
 
 def prefix_ids(svg: Element, prefix: str) -> None:

@@ -632,6 +632,11 @@ def test_what_fails_while_drawing_the_grid_is_said(live: Callable[..., LiveBox])
     box = live(fragile, a=(0, 3))
     with pytest.raises(RuntimeError, match="two is too much"):
         asyncio.run(box.draw_grid(None))
+    assert "RuntimeError: two is too much" in box.errors.value
+    with pytest.raises(RuntimeError, match="two is too much"):
+        box.controls["a"].value = 2
+    box.controls["a"].value = 1
+    assert box.errors.value == ""
 
 
 def test_importing_lossbook_brings_no_matplotlib_and_no_widgets() -> None:
