@@ -27,6 +27,7 @@ _MODULES = (
     "linear",
     "margins",
     "multiclass",
+    "multitask",
     "panoptic",
     "plots",
     "privacy",

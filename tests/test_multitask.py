@@ -1,0 +1,238 @@
+"""Weights at their closed-form optimum, gradients against autograd, PCGrad by the paper's loop and torchjd, MGDA by its optimality conditions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+from torchjd.aggregation import MGDA, PCGrad
+
+from lossbook.multitask import UncertaintyWeighting, mgda, pcgrad, task_gradients
+from tests.tolerances import assert_near
+
+BOTH = ("regression", "classification")
+
+
+def optimum(losses: Tensor) -> UncertaintyWeighting:
+    """Newton's method in ln s², each term alone: derivative ½ - c L e^-u, second derivative c L e^-u."""
+    combine = UncertaintyWeighting(BOTH).double()
+    for _ in range(60):
+        (slope,) = torch.autograd.grad(combine(losses), combine.parameters(), create_graph=True)
+        (curvature,) = torch.autograd.grad(slope.sum(), combine.parameters())
+        with torch.no_grad():
+            combine.log_variances += (-slope / curvature).clamp(-1, 1)
+    return combine
+
+
+@pytest.mark.parametrize("losses", [(100.0, 1.6), (1e6, 1.6), (0.01, 0.2)])
+def test_the_optimum_gives_every_term_one_half(losses: tuple[float, float]) -> None:
+    regression, classification = losses
+    combine = optimum(torch.tensor(losses).double())
+    torch.testing.assert_close(combine.log_variances.exp().detach(), torch.tensor([regression, 2 * classification]).double(), rtol=1e-6, atol=0)
+    torch.testing.assert_close(combine.weights * torch.tensor(losses).double(), torch.full((2,), 0.5).double())
+    profile = math.log(regression) / 2 + math.log(2 * classification) / 2 + 1
+    assert float(combine(torch.tensor(losses).double()).detach()) == pytest.approx(profile, abs=1e-6)
+
+
+def test_value_and_weights_are_the_formula(device: torch.device, real_dtype: torch.dtype) -> None:
+    combine = UncertaintyWeighting(BOTH).to(device, real_dtype)
+    with torch.no_grad():
+        combine.log_variances.copy_(torch.tensor([0.3, -1.2]))
+    losses = torch.tensor([2.0, 0.7], device=device, dtype=real_dtype)
+    s1, s2 = math.exp(0.15), math.exp(-0.6)
+    expected = 2.0 / (2 * s1**2) + math.log(s1) + 0.7 / s2**2 + math.log(s2)
+    assert_near(combine(losses).detach(), torch.tensor(expected, dtype=torch.float64), torch.float32)  # ln s² was set in float32
+    assert_near(combine.weights, torch.tensor([0.5 / s1**2, 1 / s2**2]), torch.float32)
+    assert_near(combine(list(losses)), combine(losses))
+
+
+def test_gradients_of_gradients(generator: torch.Generator) -> None:
+    losses = torch.rand(2, generator=generator, dtype=torch.float64, requires_grad=True)
+    variances = torch.randn(2, generator=generator, dtype=torch.float64, requires_grad=True)
+    combine = UncertaintyWeighting(BOTH)
+
+    def value(losses: Tensor, variances: Tensor) -> Tensor:
+        return torch.func.functional_call(combine, {"log_variances": variances}, (losses.abs(),))
+
+    assert torch.autograd.gradcheck(value, (losses, variances))
+    assert torch.autograd.gradgradcheck(value, (losses, variances))
+
+
+def test_extreme_losses_and_weights_are_never_nan(device: torch.device, dtype: torch.dtype) -> None:
+    for variance in (-1e4, 0.0, 1e4):
+        combine = UncertaintyWeighting(BOTH).to(device, dtype)
+        with torch.no_grad():
+            combine.log_variances.fill_(variance)
+        losses = torch.tensor([1e4, 0.0], device=device, dtype=dtype, requires_grad=True)
+        value = combine(losses)
+        value.backward()
+        assert not value.isnan()
+        assert not losses.grad.isnan().any()
+        assert not combine.log_variances.grad.isnan().any()
+
+
+def test_compiles_maps_and_survives_autocast(generator: torch.Generator) -> None:
+    combine, losses = UncertaintyWeighting(BOTH), torch.rand(5, 2, generator=generator)
+    one_by_one = torch.stack([combine(row) for row in losses])
+    torch.testing.assert_close(torch.func.vmap(combine)(losses), one_by_one)
+    torch.testing.assert_close(torch.compile(combine, fullgraph=True, backend="aot_eager")(losses[0]), one_by_one[0])
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        torch.testing.assert_close(combine(losses[0]), one_by_one[0])
+
+
+def test_task_gradients_are_the_jacobian(device: torch.device, generator: torch.Generator) -> None:
+    w = torch.randn(3, 2, generator=generator, dtype=torch.float64).to(device).requires_grad_()
+    b = torch.randn(2, generator=generator, dtype=torch.float64).to(device).requires_grad_()
+    x = torch.randn(4, 3, generator=generator, dtype=torch.float64).to(device)
+    losses = torch.stack([(x @ w + b).square().mean(), (x @ w).sin().sum(), b[0].exp()])
+    expected = torch.zeros(3, 8, dtype=torch.float64, device=device)
+    hidden = x @ w + b
+    expected[0, :6] = (2 * x.T @ hidden / hidden.numel()).flatten()  # by hand
+    expected[0, 6:] = 2 * hidden.sum(0) / hidden.numel()
+    expected[1, :6] = (x.T @ (x @ w).cos()).flatten()
+    expected[2, 6] = b[0].exp()
+    found = task_gradients(losses, [w, b])
+    assert_near(found, expected.detach())
+    assert not found.requires_grad
+    losses.sum().backward()  # the graph is still there
+    assert_near(found.sum(0)[:6].view(3, 2), w.grad)
+    assert_near(task_gradients(list(torch.stack([w.sum(), b.sum()])), iter([b])), torch.tensor([[0.0, 0.0], [1.0, 1.0]]), torch.float64)
+
+
+def surgery(gradients: Tensor, order: list[list[int]]) -> Tensor:
+    """Algorithm 1 of Yu et al. as it stands, on the vectors themselves."""
+    total = torch.zeros_like(gradients[0])
+    for i, row in enumerate(order):
+        projected = gradients[i].clone()
+        for j in row:
+            if j != i and projected @ gradients[j] < 0:
+                projected = projected - (projected @ gradients[j]) / (gradients[j] @ gradients[j]) * gradients[j]
+        total += projected
+    return total
+
+
+@pytest.mark.parametrize("tasks", [1, 2, 3, 7])
+def test_pcgrad_is_the_papers_loop(tasks: int, device: torch.device, generator: torch.Generator) -> None:
+    for _ in range(20):
+        gradients = torch.randn(tasks, 5, generator=generator, dtype=torch.float64)
+        order = torch.rand(tasks, tasks, generator=generator).argsort(1)
+        found = pcgrad(gradients.to(device), order=order.to(device))
+        torch.testing.assert_close(found.cpu(), surgery(gradients, order.tolist()), rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(pcgrad(gradients, order=order[0]), surgery(gradients, [order[0].tolist()] * tasks), rtol=1e-9, atol=1e-9)
+
+
+def test_pcgrad_is_torchjds(monkeypatch: pytest.MonkeyPatch, generator: torch.Generator) -> None:
+    """torchjd draws its orders with `torch.randperm`; hand it the rows of ours."""
+    for tasks in (2, 5, 10):
+        gradients = torch.randn(tasks, 8, generator=generator, dtype=torch.float64)
+        order = torch.rand(tasks, tasks, generator=generator).argsort(1)
+        rows = iter(order)
+        monkeypatch.setattr(torch, "randperm", lambda size, rows=rows: next(rows))
+        expected = PCGrad()(gradients)
+        monkeypatch.undo()
+        torch.testing.assert_close(pcgrad(gradients, order=order), expected, rtol=1e-9, atol=1e-9)
+
+
+def test_two_tasks_are_never_hurt_to_first_order(generator: torch.Generator) -> None:
+    conflicts = 0
+    for _ in range(400):
+        gradients = torch.randn(2, 4, generator=generator, dtype=torch.float64) * torch.tensor([[1.0], [30.0]])
+        step = pcgrad(gradients)
+        assert bool((gradients @ step >= -1e-9 * gradients.norm(dim=1) * step.norm()).all())
+        if gradients[0] @ gradients[1] >= 0:
+            torch.testing.assert_close(step, gradients.sum(0))
+        conflicts += int(gradients[0] @ gradients[1] < 0)
+    assert 100 < conflicts < 300
+
+
+def test_drawn_orders_are_reproducible_and_matter(generator: torch.Generator) -> None:
+    gradients = torch.randn(6, 3, generator=generator)
+    first, again, other = (pcgrad(gradients, generator=torch.Generator().manual_seed(seed)) for seed in (0, 0, 1))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def assert_shortest(gradients: Tensor, weights: Tensor, slack: float) -> None:
+    """The KKT conditions: on the simplex, and no task's gradient is further along v than |v|², those with weight exactly so far."""
+    assert bool((weights >= 0).all())
+    assert float(weights.sum()) == pytest.approx(1, abs=slack)
+    v = weights @ gradients
+    room = slack * float(gradients.norm(dim=1).max() * (weights @ gradients.norm(dim=1)))
+    products = gradients @ v - v @ v
+    assert float(products.min()) >= -room
+    assert float((weights * products).abs().max()) <= room
+
+
+@pytest.mark.parametrize("change", ["none", "twin", "opposite", "unequal", "zero"])
+def test_mgda_meets_the_kkt_conditions(change: str, generator: torch.Generator) -> None:
+    for _ in range(60):
+        tasks, size = (int(torch.randint(low, 11, (), generator=generator)) for low in (2, 1))
+        gradients = torch.randn(tasks, size, generator=generator, dtype=torch.float64)
+        changes: dict[str, Callable[[Tensor], Tensor]] = {
+            "none": lambda g: g,
+            "twin": lambda g: torch.cat([g[:-1], g[:1]]),
+            "opposite": lambda g: torch.cat([g[:-1], -3 * g[:1]]),
+            "unequal": lambda g: g * 10.0 ** (2 * torch.randn(len(g), 1, generator=generator)),
+            "zero": lambda g: torch.cat([g[:-1], 0 * g[:1]]),
+        }
+        gradients = changes[change](gradients)
+        assert_shortest(gradients, mgda(gradients), 1e-9)
+
+
+def test_mgda_of_two_is_sener_and_koltuns_closed_form(device: torch.device, real_dtype: torch.dtype, generator: torch.Generator) -> None:
+    for _ in range(30):
+        a, b = torch.randn(2, 6, generator=generator, dtype=real_dtype)
+        share = float(((b - a) @ b / (a - b).square().sum()).clamp(0, 1))
+        weights = mgda(torch.stack([a, b]).to(device))
+        assert weights.device.type == device.type
+        assert weights.dtype == real_dtype
+        torch.testing.assert_close(weights.cpu().double(), torch.tensor([share, 1 - share]).double(), rtol=1e-4, atol=1e-5)
+
+
+def test_mgda_agrees_with_torchjd_where_that_has_converged(generator: torch.Generator) -> None:
+    for _ in range(10):
+        gradients = torch.randn(5, 40, generator=generator, dtype=torch.float64)
+        theirs = MGDA(epsilon=1e-9, max_iters=5000)(gradients)
+        ours = mgda(gradients) @ gradients
+        assert float(ours.norm()) <= float(theirs.norm()) + 1e-12
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=0.02)  # Frank and Wolfe's steps are of order 1/k
+
+
+def test_half_precision_is_widened(dtype: torch.dtype, device: torch.device) -> None:
+    gradients = torch.tensor([[300.0, 0.0], [-300.0, 300.0]], device=device, dtype=dtype)
+    step = pcgrad(gradients)
+    assert step.dtype == dtype
+    assert_near(step, torch.tensor([150.0, 450.0]), dtype)  # (300, 0) loses half of (-300, 300) reversed: (150, 150); the other its first entry
+    assert_near(mgda(gradients), torch.tensor([0.6, 0.4], dtype=torch.float64), dtype)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: UncertaintyWeighting([]), ValueError, "`kinds` should name at least one task"),
+        (lambda: UncertaintyWeighting(["ranking"]), ValueError, r"`kinds\[0\]` should be one of"),
+        (lambda: UncertaintyWeighting(BOTH)(torch.ones(3)), ValueError, r"`losses` should have shape \(2,\).*found \(3,\)"),
+        (lambda: UncertaintyWeighting(BOTH)(torch.ones(2, 1)), ValueError, r"`losses` should have shape \[T\]"),
+        (lambda: UncertaintyWeighting(BOTH)(torch.ones(2, dtype=torch.long)), TypeError, "`losses` should have a floating-point"),
+        (lambda: UncertaintyWeighting(BOTH)([torch.ones(()), 1.0]), TypeError, r"`losses\[1\]` should be a torch.Tensor"),
+        (lambda: UncertaintyWeighting(BOTH)(torch.tensor([1.0, -1.0])), ValueError, "`losses` should lie in"),
+        (lambda: UncertaintyWeighting(BOTH)(torch.tensor([1.0, math.nan])), ValueError, "found NaN"),
+        (lambda: task_gradients(torch.ones(2), [torch.ones(1, requires_grad=True)]), ValueError, "`losses` should have a graph"),
+        (lambda: task_gradients(torch.ones(2, requires_grad=True), []), ValueError, "`parameters` should .* found none"),
+        (lambda: task_gradients(torch.ones(2, requires_grad=True), [torch.ones(1)]), ValueError, "found one that does not"),
+        (lambda: pcgrad(torch.ones(2)), ValueError, r"`gradients` should have shape \[T, P\]"),
+        (lambda: pcgrad(torch.ones(0, 2)), ValueError, "at least one task"),
+        (lambda: pcgrad(torch.ones(2, 2, dtype=torch.long)), TypeError, "`gradients` should have a floating-point"),
+        (lambda: mgda(torch.tensor([[1.0, math.inf]])), ValueError, "`gradients` should be finite"),
+        (lambda: pcgrad(torch.ones(2, 2), order=torch.tensor([0, 0])), ValueError, "`order` should hold permutations"),
+        (lambda: pcgrad(torch.ones(2, 2), order=torch.tensor([[0, 1]])), ValueError, "`order` should hold permutations"),
+        (lambda: pcgrad(torch.ones(2, 2), order=torch.ones(2)), TypeError, "`order` should have an integer dtype"),
+        (lambda: pcgrad(torch.ones(2, 2), order=[[0, 1], [1, 0]], generator=torch.Generator()), TypeError, "`generator` should be None"),
+    ],
+)
+def test_errors_name_parameter_expectation_and_finding(call: Callable[[], object], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        call()
