@@ -19,7 +19,7 @@ def _cheapest_mistakes(q_values: Tensor) -> tuple[Tensor, Tensor]:
 
 @claim(
     "C61",
-    statement="When an agent classifies states into actions, the loss of a mistake is its opportunity cost: what the best one would have earned more.",
+    statement="When an agent classifies states into actions, the loss of a mistake is its opportunity cost: what the best one had earned more.",
     verdict="conditional",
     corrected="The opportunity cost of a mistake must be weighted by how often its state is visited. A policy's regret is exactly the sum "
     "over states of visits times opportunity cost, so one mistake can outweigh any number of others.",
