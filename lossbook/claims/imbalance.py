@@ -127,7 +127,7 @@ def the_hard_get_nearly_all_of_the_loss(seed: int) -> Measurement:
         1e-9,
         conditions=conditions,
         the_same_share_under_cross_entropy=share(0.0),
-        probability_learned_where_η_is_0_9=learned,
+        probability_learned_where_η_is_nine_tenths=learned,
         largest_pull_relative_to_cross_entropy=float(ratio.max()),
         p_below_which_it_pulls_harder=crossing,
     )
