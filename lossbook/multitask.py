@@ -26,6 +26,7 @@ from torch import Tensor
 
 from lossbook._checks import check_choice, check_floating, check_integer, check_ndim, check_range, check_tensor, wrong_type, wrong_value
 
+_Array = npt.NDArray[np.float64]
 KINDS = ("regression", "classification")
 
 
@@ -135,14 +136,14 @@ def task_gradients(losses: Tensor | Sequence[Tensor], parameters: Iterable[Tenso
     return torch.stack([torch.cat([part.flatten() for part in row]) for row in rows])
 
 
-def _gramian(gradients: Tensor) -> npt.NDArray[np.float64]:
+def _gramian(gradients: Tensor) -> _Array:
     """Inner products of all pairs of rows, on the host: the only copy from the device. Half precision is widened, or 300² would overflow."""
     check_floating("gradients", gradients)
     check_ndim("gradients", gradients, 2, "[T, P]")
     if len(gradients) == 0:
         wrong_value("gradients", "have shape [T, P] with at least one task", tuple(gradients.shape))
     rows = gradients.detach() if gradients.dtype in (torch.float32, torch.float64) else gradients.detach().float()
-    gramian: npt.NDArray[np.float64] = (rows @ rows.T).cpu().numpy().astype(np.float64)
+    gramian: _Array = (rows @ rows.T).cpu().numpy().astype(np.float64)
     if not np.isfinite(gramian).all():
         wrong_value("gradients", "be finite, and their squared norms too", "NaN or an infinity")
     return gramian
@@ -239,16 +240,21 @@ def mgda(gradients: Tensor) -> Tensor:
     return torch.from_numpy(_nearest_point(_gramian(gradients))).to(gradients)
 
 
-def _solve(bordered: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _simplex(weights: _Array) -> _Array:
+    scaled: _Array = weights / weights.sum()
+    return scaled
+
+
+def _solve(bordered: _Array) -> _Array:
     """Where the last row is 1 and the others are 0; NaN for a singular matrix."""
     try:
-        solution: npt.NDArray[np.float64] = np.linalg.solve(bordered, np.eye(len(bordered))[-1])
+        solution: _Array = np.linalg.solve(bordered, np.eye(len(bordered))[-1])
     except np.linalg.LinAlgError:
         solution = np.full(len(bordered), np.nan)
-    return solution[:-1]
+    return solution
 
 
-def _nearest_point(gramian: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _nearest_point(gramian: _Array) -> _Array:
     """Wolfe's algorithm: take in the row most opposed to the present point, go to the nearest point of their hull, drop what turns negative there.
 
     It works on rows of length one, so that lengths of different magnitude cost no digits: with x_t = w_t |g_t| and d_t = 1 / |g_t|, the shortest
@@ -257,26 +263,27 @@ def _nearest_point(gramian: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     lengths = np.sqrt(gramian.diagonal())
     shortest = int(lengths.argmin())
     if lengths[shortest] == 0:
-        return np.eye(len(gramian))[shortest]
+        only: _Array = np.eye(len(gramian))[shortest]
+        return only
     inverse, cosines = lengths[shortest] / lengths, gramian / np.outer(lengths, lengths)
     support, x, nearest, least = [shortest], np.eye(len(gramian))[shortest], np.empty(0), float("inf")
     while True:
         products = cosines @ x
         length = float(x @ products)
         if not length < least:  # all that is left to gain is rounding
-            return nearest * inverse / float(nearest @ inverse)
+            return _simplex(nearest * inverse)
         nearest, least = x.copy(), length
         entering = int((products - length * inverse).argmin())
         if entering in support or products[entering] - length * inverse[entering] >= -1e-13 * float(x.sum()):
-            return nearest * inverse / float(nearest @ inverse)
+            return _simplex(nearest * inverse)
         support.append(entering)
         while True:
             d, present = inverse[support], x[support]
             bordered = np.zeros((len(d) + 1, len(d) + 1))  # cosines x = |v|² d and d·x = 1; the cosines alone are singular where v = 0
             bordered[:-1, :-1], bordered[:-1, -1], bordered[-1, :-1] = cosines[np.ix_(support, support)], -d, d
-            target = _solve(bordered)
+            target = _solve(bordered)[:-1]
             if present[-1] == 0 and not target[-1] > 0:  # to rounding, the row that entered lies in the hull of the others
-                return nearest * inverse / float(nearest @ inverse)
+                return _simplex(nearest * inverse)
             if target.min() > 0:
                 break
             falling = np.flatnonzero(target <= 0)
