@@ -40,7 +40,7 @@ def conditional_risk(phi: Phi, eta: Tensor | float, scores: Tensor) -> Tensor:
         >>> conditional_risk(hinge, 0.75, torch.tensor([0.0, 1.0], dtype=torch.float64)).tolist()
         [1.0, 0.5]
 
-    Reference: P. Bartlett, M. Jordan, J. McAuliffe, "Convexity, classification, and risk bounds", 2006, section 2. Chapter: calibration.
+    Reference: P. Bartlett, M. Jordan, J. McAuliffe, "Convexity, classification, and risk bounds", 2006. Chapter: calibration.
     """
     check_floating("scores", scores)
     eta = _probability("eta", eta).to(scores)
@@ -91,7 +91,7 @@ def minimizer(phi: Phi, eta: Tensor | float) -> Tensor:
         >>> minimizer(lambda margins: (1 - margins) ** 2, torch.tensor([0.2, 0.75])).round(decimals=6).tolist()    # 2 eta - 1
         [-0.6, 0.5]
 
-    Reference: J. Friedman, T. Hastie, R. Tibshirani, "Additive logistic regression", 2000, section 4. Chapter: surrogates.
+    Reference: J. Friedman, T. Hastie, R. Tibshirani, "Additive logistic regression", 2000. Chapter: surrogates.
     """
     eta = _probability("eta", eta)
     wrong, right = both_sides(phi, _flat(eta))
@@ -251,7 +251,7 @@ def estimate_report(estimates: Tensor, eta: Tensor | float, *, weight: Tensor | 
         0.4
 
     Convention: an estimate of exactly 1/2 decides -1. Variance divides by R.
-    Reference: J. Friedman, "On bias, variance, 0/1-loss, and the curse-of-dimensionality", 1997, section 4. Chapter: mismatch.
+    Reference: J. Friedman, "On bias, variance, 0/1-loss, and the curse-of-dimensionality", 1997. Chapter: mismatch.
     """
     check_floating("estimates", estimates)
     if estimates.ndim not in (1, 2) or len(estimates) == 0:

@@ -44,7 +44,7 @@ def crammer_singer(logits: Tensor, labels: Tensor, *, reduction: str = "mean") -
         0.79999...
 
     Convention: the margin is 1; scikit-learn's `hinge_loss` is the same. Not consistent: where no class has probability above 1/2, all scores
-    equal is best. Reference: K. Crammer, Y. Singer, "On the algorithmic implementation of multiclass kernel-based vector machines", 2001, eq. 3.
+    equal is best. Reference: K. Crammer, Y. Singer, "On the algorithmic implementation of multiclass kernel-based vector machines", 2001.
     Chapter: calibration.
     """
     return reduce(_gaps(logits, labels, reduction).amax(dim=class_axis("logits", logits)), reduction)
@@ -72,7 +72,7 @@ def weston_watkins(logits: Tensor, labels: Tensor, *, reduction: str = "mean") -
         1.29999...
 
     Convention: the margin is 1 and the sum is not divided; torch's `multi_margin_loss` is this over K, the original has margin 2. Not consistent:
-    the two likeliest classes can tie. Reference: J. Weston, C. Watkins, "Support vector machines for multi-class pattern recognition", 1999, eq. 4.
+    the two likeliest classes can tie. Reference: J. Weston, C. Watkins, "Support vector machines for multi-class pattern recognition", 1999.
     Chapter: calibration.
     """
     return reduce(_gaps(logits, labels, reduction).sum(dim=class_axis("logits", logits)), reduction)
@@ -103,7 +103,7 @@ def lee_lin_wahba(logits: Tensor, labels: Tensor, *, reduction: str = "mean") ->
         [0.0, 2.0]
 
     Convention: margin 1, so that the best scores are K - 1 and -1; the original has margin 1/(K-1), which divides all scores by K - 1. Consistent.
-    Reference: Y. Lee, Y. Lin, G. Wahba, "Multicategory support vector machines", 2004, eq. 3. Chapter: calibration.
+    Reference: Y. Lee, Y. Lin, G. Wahba, "Multicategory support vector machines", 2004. Chapter: calibration.
     """
     axis, index = _right_class(logits, labels, reduction)
     return reduce(torch.relu(1 + logits).scatter(axis, index, 0.0).sum(dim=axis), reduction)
@@ -144,7 +144,7 @@ def optimal_scores(probs: Tensor, *, rule: Rule) -> OptimalScores:
         >>> optimal_scores(torch.tensor([0.4, 0.3, 0.3]), rule="crammer_singer").is_consistent
         False
 
-    Reference: A. Tewari, P. Bartlett, "On the consistency of multiclass classification methods", 2007, section 4. Needs scipy. Chapter: calibration.
+    Reference: A. Tewari, P. Bartlett, "On the consistency of multiclass classification methods", 2007. Needs scipy. Chapter: calibration.
     """
     check_floating("probs", probs)
     check_ndim("probs", probs, 1, "[K]")

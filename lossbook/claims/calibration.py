@@ -30,7 +30,7 @@ def four_points(gap: float, flip: float) -> Sample:
     """Long and Servedio's points, all of them +1, with a share `flip` of the labels reversed: one far out, two penalisers, one puller.
 
     Every score w·x with w = (1, 0) has the right sign. References: Long, Servedio, "Random classification noise defeats all convex potential
-    boosters", 2010, section 4.
+    boosters", 2010.
     """
     points = torch.tensor([[1, 0], [gap, -gap], [gap, -gap], [gap, 5 * gap]], dtype=torch.float64)
     quarter = torch.full((4,), 0.25, dtype=torch.float64)
