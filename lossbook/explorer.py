@@ -20,6 +20,7 @@ from xml.etree.ElementTree import Element
 from lossbook import _page, _svg, plots
 from lossbook._checks import check_count, check_number, wrong_type, wrong_value
 from lossbook._controls import Control, read_controls
+from lossbook._layout import Layout
 
 
 class Frame(NamedTuple):
@@ -194,35 +195,6 @@ class Explorer:
             show(self)
         else:
             plots.display(self._repr_mimebundle_(), raw=True)
-
-
-class Layout(NamedTuple):
-    """Where a figure's axes and titles stand."""
-
-    axes: list[Any]
-    titles: list[tuple[float, float] | None]
-
-    @classmethod
-    def of(cls, figure: Any) -> Layout | None:
-        """The layout that matplotlib found for this figure; None where the figure was laid out by hand."""
-        if figure.get_layout_engine() is None:
-            return None
-        return cls([axes.get_position(original=True) for axes in figure.axes], [text and text.get_position() for text in _titles(figure)])
-
-    def apply(self, figure: Any) -> None:
-        """Give a figure with as many axes this layout; another kind of figure keeps its own."""
-        if len(figure.axes) != len(self.axes) or figure.get_layout_engine() is None:
-            return
-        figure.set_layout_engine("none")
-        for axes, position in zip(figure.axes, self.axes, strict=True):
-            axes.set_position(position)
-        for text, place in zip(_titles(figure), self.titles, strict=True):
-            if text is not None and place is not None:
-                text.set_position(place)
-
-
-def _titles(figure: Any) -> list[Any]:
-    return [getattr(figure, name, None) for name in ("_suptitle", "_supxlabel", "_supylabel")]
 
 
 def figure_and_sentence(drawn: Any) -> tuple[Any, str]:

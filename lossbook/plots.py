@@ -24,7 +24,7 @@ PALETTE: dict[str, tuple[str, str]] = {  # name: (on light paper, on dark paper)
     "red": ("#a60a41", "#ed3b44"),
     "purple": ("#9f4fff", "#b778b2"),
     "sky": ("#3982b0", "#88c0e8"),
-    "yellow": ("#9a7405", "#fde816"),
+    "yellow": ("#8a6800", "#f0d800"),
 }
 COLORS: dict[str, str] = {name: light for name, (light, _) in PALETTE.items()}
 
@@ -53,6 +53,8 @@ LOSS_STYLES: dict[str, dict[str, Any]] = {
     "exponential": _look("red", "dotted"),
     "squared": _look("purple", "short"),
     "ramp": _look("green", "dash_dot_dot"),
+    "ramp_minus_one": _look("green", "long"),
+    "savage": _look("red", "dash_dot"),
     "sigmoid": _look("green", "dotted"),
     "unhinged": _look("muted", "long"),
     "perceptron": _look("sky", "short"),
