@@ -56,7 +56,7 @@ def each_loss_learns_another_score(seed: int) -> Measurement:
         score_learned_by_cross_entropy=soft,
         score_learned_by_quality_focal_loss=focal,
         best_of_twenty_is_good_with_blind_scores=blind,
-        with_iou_known_to_0_3=rough,
-        with_iou_known_to_0_1=sharp,
+        with_iou_known_to_three_tenths=rough,
+        with_iou_known_to_one_tenth=sharp,
         with_iou_known=oracle,
     )
