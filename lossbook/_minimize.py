@@ -17,7 +17,7 @@ from lossbook._examples import Rows, Stream
 from lossbook._objective import Curve, Problem, Sweep, split
 from lossbook.margins import MarginLoss
 
-WIDTHS = tuple(2 * 10.0**-k for k in range(9))  # half-widths to which kinks are rounded, one after the other
+WIDTHS = tuple(5 * 10.0**-k for k in range(1, 10))  # half-widths to which kinks are rounded, one after the other
 
 
 class Path(NamedTuple):

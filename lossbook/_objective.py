@@ -34,6 +34,14 @@ class Sweep(NamedTuple):
     gap: float
 
 
+class Rounding(NamedTuple):
+    """By margin: what a rounded kink adds to φ and to φ', and what it can have cost."""
+
+    excess: Tensor
+    slope: Tensor
+    gap: Tensor
+
+
 Kinks = tuple[tuple[float, float], ...]
 
 
@@ -75,13 +83,6 @@ class Curve:
         """The kinks that bend upwards; none where the width δ is 0."""
         return tuple((kink, jump) for kink, jump in kinks(self.loss) if jump > 0 and self.width)
 
-    def slope(self, margins: Tensor) -> Tensor:
-        """The derivative of the rounded φ."""
-        slope = self.loss.derivative(margins)
-        for kink, jump in self.rounded:
-            slope = slope - jump * torch.where(margins >= kink, 0.5, -0.5).to(margins.dtype) * self._inside(margins, kink) / self.width
-        return slope
-
     def curvature(self, margins: Tensor) -> Tensor:
         """φ'' by autograd of φ', and J / (2δ) inside a rounded kink."""
         with torch.enable_grad():
@@ -89,21 +90,21 @@ class Curve:
             slope = self.loss.derivative(leaf)
             curvature = torch.autograd.grad(slope.sum(), leaf)[0] if slope.requires_grad else torch.zeros_like(margins)
         for kink, jump in self.rounded:
-            curvature = curvature + jump * (self._inside(margins, kink) != 0) / (2 * self.width)
+            curvature = curvature + jump / (2 * self.width) * ((margins - kink).abs() < max(self.window, self.width))
         return curvature
 
-    def excess(self, margins: Tensor) -> Tensor:
-        """How far the rounding lifts φ."""
-        return sum((jump * self._inside(margins, kink).square() for kink, jump in self.rounded), torch.zeros_like(margins)) / (4 * self.width)
-
-    def gap(self, margins: Tensor) -> Tensor:
-        """φ less the line through its kink that has the rounded slope: by duality, what the rounding can have cost."""
-        parts = (jump * self._inside(margins, kink) * (margins - kink).abs() for kink, jump in self.rounded)
-        return sum(parts, torch.zeros_like(margins)) / (2 * self.width)
-
-    def _inside(self, margins: Tensor, kink: float) -> Tensor:
-        distance = (margins - kink).abs()
-        return torch.where(distance < max(self.window, self.width), self.width - distance, 0)
+    def rounding(self, margins: Tensor) -> Rounding:
+        """What the rounding adds to φ and to φ', and what it can have cost: φ less the line through its kink that has the rounded slope, by duality."""
+        excess = slope = gap = torch.zeros_like(margins)
+        for kink, jump in self.rounded:
+            offset = margins - kink
+            distance = offset.abs()
+            inside = torch.where(distance < max(self.window, self.width), self.width - distance, 0)
+            share = jump / (2 * self.width) * inside
+            excess = excess + share * inside / 2
+            slope = slope - torch.where(offset >= 0, share, -share)
+            gap = gap + share * distance
+        return Rounding(excess, slope, gap)
 
 
 @dataclass(frozen=True)
@@ -129,16 +130,18 @@ class Problem:
         gradient, second = torch.zeros_like(theta), theta.new_zeros((len(theta), len(theta)) if hessian else (0, 0))
         for features, signs, weight in self.blocks():
             margins = margins_of(features, signs, theta)
-            losses, slope, scale = curve.loss(margins), curve.slope(margins), 1.0 if weight is None else weight
+            losses, slope, scale = curve.loss.value(margins), curve.loss.slope(margins), 1.0 if weight is None else weight
             if self.anchor is not None:
                 behind = margins_of(features, signs, self.anchor)
                 for kink, jump in self.bends:
                     losses, slope = losses + jump * (behind < kink) * (margins - kink), slope + jump * (behind < kink)
             size, total = size + len(signs), total + float((losses * scale).sum(dtype=torch.float64))
             if curve.rounded:
-                excess += float((curve.excess(margins) * scale).sum(dtype=torch.float64))
-                gap += float((curve.gap(margins) * scale).sum(dtype=torch.float64))
-            slope = slope * scale * signs
+                rounding = curve.rounding(margins)
+                slope = slope + rounding.slope
+                excess += float((rounding.excess * scale).sum(dtype=torch.float64))
+                gap += float((rounding.gap * scale).sum(dtype=torch.float64))
+            slope = slope * signs if weight is None else slope * signs * weight
             gradient[:-1] += features.T.mv(slope)
             gradient[-1] += slope.sum()
             if hessian:
