@@ -245,13 +245,16 @@ def _simplex(weights: _Array) -> _Array:
     return scaled
 
 
-def _solve(bordered: _Array) -> _Array:
-    """Where the last row is 1 and the others are 0; NaN for a singular matrix."""
+def _hull_point(cosines: _Array, inverse: _Array, rows: list[int]) -> _Array:
+    """cosines x = |v|² d and d·x = 1, bordered since the cosines alone are singular where v = 0; NaN where the rows are dependent."""
+    d = inverse[rows]
+    bordered = np.zeros((len(d) + 1, len(d) + 1))
+    bordered[:-1, :-1], bordered[:-1, -1], bordered[-1, :-1] = cosines[np.ix_(rows, rows)], -d, d
     try:
         solution: _Array = np.linalg.solve(bordered, np.eye(len(bordered))[-1])
     except np.linalg.LinAlgError:
         solution = np.full(len(bordered), np.nan)
-    return solution
+    return solution[:-1]
 
 
 def _nearest_point(gramian: _Array) -> _Array:
@@ -266,6 +269,9 @@ def _nearest_point(gramian: _Array) -> _Array:
         only: _Array = np.eye(len(gramian))[shortest]
         return only
     inverse, cosines = lengths[shortest] / lengths, gramian / np.outer(lengths, lengths)
+    whole = _hull_point(cosines, inverse, list(range(len(gramian))))
+    if whole.min() > 0:  # the nearest point of the affine hull lies inside the simplex: no walk needed
+        return _simplex(whole * inverse)
     support, x, nearest, least = [shortest], np.eye(len(gramian))[shortest], np.empty(0), float("inf")
     while True:
         products = cosines @ x
@@ -278,16 +284,14 @@ def _nearest_point(gramian: _Array) -> _Array:
             return _simplex(nearest * inverse)
         support.append(entering)
         while True:
-            d, present = inverse[support], x[support]
-            bordered = np.zeros((len(d) + 1, len(d) + 1))  # cosines x = |v|² d and d·x = 1; the cosines alone are singular where v = 0
-            bordered[:-1, :-1], bordered[:-1, -1], bordered[-1, :-1] = cosines[np.ix_(support, support)], -d, d
-            target = _solve(bordered)[:-1]
+            present = x[support]
+            target = _hull_point(cosines, inverse, support)
             if present[-1] == 0 and not target[-1] > 0:  # to rounding, the row that entered lies in the hull of the others
                 return _simplex(nearest * inverse)
             if target.min() > 0:
                 break
             falling = np.flatnonzero(target <= 0)
-            steps = present[falling] / (present[falling] - target[falling])
+            steps = present[falling] / np.maximum(present[falling] - target[falling], 1e-300)  # 0 / 0 leaves at once
             x[support] = present + float(steps.min()) * (target - present)
             leaving = support[int(falling[steps.argmin()])]
             x[leaving] = 0.0
