@@ -94,7 +94,7 @@ class Curve:
         return curvature
 
     def rounding(self, margins: Tensor) -> Rounding:
-        """What the rounding adds to φ and to φ', and what it can have cost: φ less the line through its kink that has the rounded slope, by duality."""
+        """What the rounding adds to φ and to φ', and the most that it can have cost: φ less the line through its kink with the rounded slope."""
         excess = slope = gap = torch.zeros_like(margins)
         for kink, jump in self.rounded:
             offset = margins - kink
