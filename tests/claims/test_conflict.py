@@ -1,0 +1,37 @@
+"""C53: the measure holds, and its rule is confirmed by other means."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from lossbook.claims import LEDGER
+from lossbook.claims import conflict as claims
+
+
+def test_claim_holds_with_its_verdict() -> None:
+    for seed in range(3):
+        assert LEDGER["C53"].measure(seed).holds
+    assert LEDGER["C53"].verdict == "conditional"
+
+
+def test_numbers_of_the_ledger() -> None:
+    details = LEDGER["C53"].measure().details
+    assert details["loss_of_1_after_a_shared_step"] == pytest.approx(1.3924)
+    assert details["the_same_at_the_joint_optimum"] == pytest.approx(3.3058, abs=5e-5)
+    assert 100 < details["pairs_where_the_sum_hurts"] < 900
+
+
+@pytest.mark.parametrize(("angle", "ratio", "hurts"), [(170, 1.0, False), (170, 2.0, True), (100, 2.0, False), (100, 7.0, True), (80, 50.0, False)])
+def test_the_rule_at_angles_done_by_hand(angle: float, ratio: float, hurts: bool) -> None:
+    """cos 100° = -0.1736, so the length must exceed 1 / 0.1736 = 5.76; cos 170° = -0.985."""
+    first = ratio * torch.tensor([math.cos(math.radians(angle)), math.sin(math.radians(angle))])
+    second = torch.tensor([1.0, 0.0])
+    assert (float((first + second) @ second) < 0) == hurts
+
+
+def test_a_surgery_that_hurts_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(claims, "pcgrad", lambda gradients: gradients.sum(dim=0))
+    assert not claims.a_conflict_hurts_only_the_shorter_gradient(0).holds
