@@ -106,10 +106,10 @@ def _from_tuple(name: str, label: str, numbers: tuple[Any, ...], default: Any) -
 def _slider(name: str, label: str, low: float, high: float, step: float, initial: float, texts: Callable[[float], str] | None = None) -> Control:
     """All multiples of `step` from `low` up to `high`; the setting nearest to `initial` comes first on the page."""
     exact = [Decimal(str(number)) for number in (low, step)]
-    count = int((Decimal(str(high)) - exact[0]) / exact[1]) + 1
+    count = int((Decimal(str(high)) - exact[0]) / exact[1] + Decimal("1e-9")) + 1
     kind = int if isinstance(low, int) and isinstance(step, int) else float
     values = tuple(kind(exact[0] + index * exact[1]) for index in range(count))
-    decimals = max(0, *(-int(number.normalize().as_tuple().exponent) for number in exact))
+    decimals = min(6, max(0, *(-int(number.normalize().as_tuple().exponent) for number in exact)))
     write = texts or (lambda value: f"{value:.{decimals}f}")
     return Control(name, label, "range", values, tuple(write(value) for value in values), _nearest(values, initial))
 

@@ -275,6 +275,7 @@ def test_a_widget_brings_its_name_and_its_format() -> None:
     assert (control.label, control.texts[1]) == ("focus", "0.250")
     assert read_control("l2_weight", (0.0, 1.0, 0.5)).label == "l2 weight"
     assert read_control("it", (0.0, 1.0, 0.05)).texts[:2] == ("0.00", "0.05")
+    assert read_control("it", (0.0, 1.5, 1.5 / 39)).texts[-2:] == ("1.461538", "1.500000")
 
 
 @pytest.mark.parametrize(
