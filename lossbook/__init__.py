@@ -34,6 +34,7 @@ _MODULES = (
     "quantization",
     "reliability",
     "scoring",
+    "sets",
     "zero_one",
 )
 _FUNCTIONS = {"explore": "lossbook.explorer"}

@@ -2,9 +2,64 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+_PIECE = 2**17  # pixels that are made numbers together
+
+
+class Corners(NamedTuple):
+    """The four pixels around each point, as indices into the flattened mask, and their bilinear weights; both [..., P, 4].
+
+    Pixel centres lie at (i + 1/2) / size; beyond the border a mask is 0, so corners out there weigh nothing.
+    """
+
+    pixel: Tensor
+    weight: Tensor
+
+
+def corners(points: Tensor, size: torch.Size, dtype: torch.dtype) -> Corners:
+    """Of points [..., P, 2], (x, y) in [0, 1], in a mask of `size` (height, width)."""
+    height, width = size
+    place = points.to(dtype) * torch.tensor([width, height], dtype=dtype, device=points.device) - 0.5
+    low = place.floor()
+    share = place - low
+    x, y = (
+        low[..., 0, None] + torch.tensor([0.0, 1, 0, 1], device=points.device),
+        low[..., 1, None] + torch.tensor([0.0, 0, 1, 1], device=points.device),
+    )
+    sides = torch.stack([1 - share, share], -1)  # [..., P, xy, low or high]
+    weight = (sides[..., 1, :, None] * sides[..., 0, None, :]).flatten(-2)  # y first: (low, low), (low, high), (high, low), (high, high)
+    inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+    pixel = y.clamp_(0, height - 1) * width + x.clamp_(0, width - 1)
+    return Corners(pixel.long(), weight * inside)
+
+
+def read_shared(masks: Tensor, at: Corners) -> Tensor:
+    """Masks [C, H, W], all at the same points: [P, C].
+
+    For numbers it is a sum of four rows of the transposed masks; 0-1 masks of a narrow type are picked first and made numbers after.
+    """
+    flat = masks.flatten(1)
+    if masks.dtype.is_floating_point:
+        return F.embedding_bag(at.pixel, flat.t().contiguous(), mode="sum", per_sample_weights=at.weight.to(masks.dtype))
+    picked = torch.from_numpy(flat.numpy().take(at.pixel.numpy(), axis=1)) if masks.device.type == "cpu" else flat[:, at.pixel]
+    return (picked.to(at.weight.dtype) * at.weight).sum(-1).t()
+
+
+def read_own(masks: Tensor, which: Tensor, points: Tensor) -> Tensor:
+    """Of masks [N, H, W] the ones at `which` [M], each at its own points [M, P, 2]: [M, P]. A few masks at a time become numbers."""
+    step = max(_PIECE // max(masks[0].numel(), 1), 1) if masks.device.type == "cpu" else max(len(which), 1)
+    pieces = zip(torch.split(which, step), torch.split(points, step), strict=True)
+    return torch.cat([sampled(masks[chosen].to(points.dtype), place) for chosen, place in pieces])
+
+
+def sampled(masks: Tensor, points: Tensor) -> Tensor:
+    """Predictions [M, H, W], each at its own points [M, P, 2], differentiable: [M, P]."""
+    return F.grid_sample(masks[:, None], 2 * points[:, :, None].to(masks.dtype) - 1, mode="bilinear", align_corners=False)[:, 0, :, 0]
 
 
 def drawn_points(leading: tuple[int, ...], count: int, like: Tensor, generator: torch.Generator | None) -> Tensor:
@@ -13,19 +68,14 @@ def drawn_points(leading: tuple[int, ...], count: int, like: Tensor, generator: 
     return torch.rand(*leading, count, 2, device=device, generator=generator).to(like.device)
 
 
-def sampled(masks: Tensor, points: Tensor) -> Tensor:
-    """Masks [M, C, H, W] at points [M, P, 2], bilinear between pixel centres, 0 beyond the border: [M, C, P]."""
-    return F.grid_sample(masks, 2 * points[:, :, None].to(masks.dtype) - 1, mode="bilinear", align_corners=False)[..., 0]
-
-
 def uncertain_points(mask_logits: Tensor, count: int, oversample: float, importance: float, generator: torch.Generator | None) -> Tensor:
-    """For each mask [M, 1, H, W] the points [M, P, 2] that PointRend trains on.
+    """For each mask [M, H, W] the points [M, P, 2] that PointRend trains on.
 
     The `importance` share is where |logit| is smallest among `oversample` times as many random points; the rest is random.
     """
     masks, certain = len(mask_logits), int(importance * count)
     candidates = drawn_points((masks,), int(count * oversample), mask_logits, generator)
-    distance = sampled(mask_logits, candidates)[:, 0].abs()
+    distance = sampled(mask_logits, candidates).abs()
     nearest = distance.topk(certain, dim=1, largest=False, sorted=False).indices  # their order does not matter, and sorting is half of topk
     chosen = candidates.gather(1, nearest[..., None].expand(-1, -1, 2))
     return torch.cat([chosen, drawn_points((masks,), count - certain, mask_logits, generator)], 1)

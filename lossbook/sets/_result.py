@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
-import torch
 from torch import Tensor
 
 from lossbook.sets.matching import Assignment, Match, matches
@@ -18,28 +18,29 @@ class SetLoss:
     """
 
     total: Tensor
-    parts: dict[str, Tensor]
-    _layer_parts: dict[str, Tensor] = field(repr=False)
+    _table: Tensor = field(repr=False)  # [parts, L]
     _weights: dict[str, float] = field(repr=False)
-    _assignments: Assignment = field(repr=False)
+    _assignments: Assignment = field(repr=False)  # [L, B, N]
 
-    @property
+    @cached_property
+    def parts(self) -> dict[str, Tensor]:
+        """The parts by name, before the weights."""
+        return dict(zip(self._weights, self._table.sum(1).unbind(), strict=True))
+
+    @cached_property
     def matches(self) -> list[Match]:
         """One `Match` an image, on the device of the loss."""
         return matches(self._assignments[-1], self.total.device)
 
-    @property
+    @cached_property
     def by_layer(self) -> list[SetLoss]:
         """The loss of each decoder layer alone, in order."""
-        by_layer = []
-        for layer, assignments in enumerate(self._assignments):
-            parts = {name: values[layer, None] for name, values in self._layer_parts.items()}
-            by_layer.append(set_loss(parts, self._weights, assignments[None]))
-        return by_layer
+        layers = zip(self._table.unbind(1), self._assignments, strict=True)
+        return [set_loss(table[:, None], self._weights, assignments[None]) for table, assignments in layers]
 
 
-def set_loss(layer_parts: dict[str, Tensor], weights: dict[str, float], assignments: Assignment) -> SetLoss:
-    """From each part by layer, [L], and the assignments [L, B, N]."""
-    parts = {name: values.sum() for name, values in layer_parts.items()}
-    total = torch.stack([weights[name] * part for name, part in parts.items()]).sum()
-    return SetLoss(total, parts, layer_parts, weights, assignments)
+def set_loss(table: Tensor, weights: dict[str, float], assignments: Assignment, total: Tensor | None = None) -> SetLoss:
+    """From the parts by layer [parts, L], in the order of `weights`, and the assignments [L, B, N]; `total` where its own gradient is cheaper."""
+    if total is None:
+        total = (table.sum(1) * table.new_tensor(list(weights.values()))).sum()
+    return SetLoss(total, table, weights, assignments)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from lossbook._checks import check_labels, check_number, check_tensor, wrong_type, wrong_value
+from lossbook.sets.matching import Assignment
 
 
 class BoxTargets(NamedTuple):
@@ -77,15 +79,21 @@ def averaged_over_ranks(counts: Sequence[float], device: torch.device) -> list[f
     return mean
 
 
-def class_loss(log_probs: Tensor, labels: Tensor, queries: Tensor, no_object_weight: float, total_weight: float) -> Tensor:
-    """Weighted cross-entropy of every query by layer, [L]: towards its target's class, or "no object" (the last) for a query without one.
+class Pairs(NamedTuple):
+    """The matched pairs of all layers: flat indices [M] into the queries [L, B, Q] and into the padded targets [B, N], ordered by layer."""
 
-    `log_probs` [L, B, Q, K+1], `labels` [B, N], and the `queries` [L, B, N] of the targets, −1 for none.
-    """
-    layers, batch, count, classes = log_probs.shape
-    wanted = torch.full((layers, batch, count + 1), classes - 1, dtype=torch.int64, device=log_probs.device)
-    wanted.scatter_(2, queries.where(queries >= 0, count), labels.expand(layers, batch, -1))  # column Q takes what has no query
-    weight = log_probs.new_ones(classes)
-    weight[-1] = no_object_weight
-    losses = torch.nn.functional.nll_loss(log_probs.reshape(-1, classes), wanted[:, :, :count].reshape(-1), weight, reduction="none")
-    return losses.view(layers, -1).sum(1) / (total_weight or 1.0)
+    queries: Tensor
+    targets: Tensor
+    classes: Tensor  # [L, B, Q]: the class that each query should say
+
+
+def read_pairs(assignments: Assignment, labels: Tensor, queries: int, no_object: int) -> Pairs:
+    """From the query of each target [L, B, N], −1 for none."""
+    layers, batch, size = assignments.shape
+    found = assignments >= 0
+    images = np.arange(layers * batch).reshape(layers, batch, 1)
+    flat = torch.from_numpy(np.stack([(assignments + images * queries)[found], (np.arange(size) + images % max(batch, 1) * size)[found]]))
+    rows, columns = flat.to(labels.device, non_blocking=True)
+    classes = torch.full((layers * batch * queries,), no_object, dtype=torch.int64, device=labels.device)
+    classes[rows] = labels.reshape(-1)[columns]
+    return Pairs(rows, columns, classes.view(layers, batch, queries))

@@ -10,9 +10,10 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from lossbook._checks import check_count, check_floating, values_readable, wrong_value
-from lossbook.boxes import giou_loss, to_xyxy
+from lossbook.sets._box_pairs import box_pair_losses
+from lossbook.sets._class_loss import class_loss
 from lossbook.sets._result import SetLoss, set_loss
-from lossbook.sets._targets import averaged_over_ranks, check_weights, class_loss, read_targets
+from lossbook.sets._targets import averaged_over_ranks, check_weights, read_pairs, read_targets
 from lossbook.sets.matching import assign
 
 
@@ -73,26 +74,17 @@ class BoxSetLoss(torch.nn.Module):
         _check_boxes("targets", target_boxes)
 
         labels = objects.labels.to(boxes.device)
-        log_probs = logits.log_softmax(-1)
-        costs = pairwise_box_costs(log_probs.detach(), boxes.detach(), labels, target_boxes, self.weights)
-        assignments = assign(costs, objects.sizes, "the cost of a pair")
-        queries = torch.from_numpy(assignments).to(boxes.device, non_blocking=True)
+        log_probs = logits.detach().log_softmax(-1)
+        assignments = assign(pairwise_box_costs(log_probs, boxes.detach(), labels, target_boxes, self.weights), objects.sizes, "the cost of a pair")
+        pairs = read_pairs(assignments, labels, count, self.num_classes)
 
-        pairs = sum(min(size, count) for size in objects.sizes)
-        weight = pairs + self.no_object_weight * (batch * count - pairs)
+        matched = len(pairs.queries) // max(layers, 1)
+        weight = matched + self.no_object_weight * (batch * count - matched)
         number, weight = averaged_over_ranks([sum(objects.sizes), weight], boxes.device)
-        found = queries >= 0
-        # Targets that no query answers for, and the padding, pick query 0 and are masked out: every shape is known without a look at the result.
-        picked = boxes.gather(2, queries.clamp_min(0)[..., None].expand(-1, -1, -1, 4)) if count else boxes.new_zeros(*queries.shape, 4)
-        wanted = target_boxes.expand(layers, -1, -1, -1)
-        l1 = (picked - wanted).abs().sum(-1)
-        giou = giou_loss(to_xyxy(picked), to_xyxy(wanted), reduction="none")
-        parts = {
-            "class": class_loss(log_probs, labels, queries, self.no_object_weight, weight),
-            "l1": torch.where(found, l1, 0.0).flatten(1).sum(1) / max(number, 1.0),
-            "giou": torch.where(found, giou, 0.0).flatten(1).sum(1) / max(number, 1.0),
-        }
-        return set_loss(parts, self.weights, assignments)
+        losses = box_pair_losses(boxes.flatten(0, 2), pairs.queries, target_boxes.flatten(0, 1).index_select(0, pairs.targets))
+        l1, giou = (loss.view(layers, matched).sum(1) / max(number, 1.0) for loss in losses)
+        classes = class_loss(logits, log_probs, pairs.classes, self.no_object_weight, weight)
+        return set_loss(torch.stack([classes, l1, giou]), self.weights, assignments)
 
     def _check(self, logits: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
         """Predictions with a layers axis, in float32 or float64."""
@@ -109,7 +101,7 @@ class BoxSetLoss(torch.nn.Module):
 
 
 def _check_boxes(parameter: str, boxes_cxcywh: Tensor) -> None:
-    if values_readable(boxes_cxcywh) and bool((boxes_cxcywh[..., 2:] < 0).any()):
+    if boxes_cxcywh.numel() and values_readable(boxes_cxcywh) and float(boxes_cxcywh.detach()[..., 2:].min()) < 0:
         wrong_value(parameter, "have boxes with width and height >= 0", float(boxes_cxcywh[..., 2:].min()))
 
 
@@ -125,18 +117,15 @@ def pairwise_box_costs(log_probs: Tensor, boxes: Tensor, labels: Tensor, target_
     flat = boxes.flatten(0, 1), target_boxes.expand(layers, batch, size, 4).flatten(0, 1)
     cost = torch.cdist(*flat, p=1).view(layers, batch, count, size).mul_(weights["l1"])
     cost.sub_(log_probs.gather(-1, labels[None, :, None, :].expand(layers, batch, count, size)).exp_(), alpha=weights["class"])
-    x, y, width, height = boxes.unsqueeze(-2).unbind(-1)
-    target_x, target_y, target_width, target_height = target_boxes.unsqueeze(-3).unbind(-1)
-    inner_width = _overlap(x, width / 2, target_x, target_width / 2)
-    inner_height = _overlap(y, height / 2, target_y, target_height / 2)
+    centre, side = boxes.movedim(-1, 0).unsqueeze(-1).contiguous().split_with_sizes([2, 2])  # [2, L, B, Q, 1]: x and y at once
+    target_centre, target_side = target_boxes.movedim(-1, 0).unsqueeze(-2).contiguous().split_with_sizes([2, 2])  # [2, B, 1, N]
+    target_centre, target_side = target_centre[:, None], target_side[:, None]
+    inner = torch.minimum(centre + side / 2, target_centre + target_side / 2)
+    inner.sub_(torch.maximum(centre - side / 2, target_centre - target_side / 2))
     tiny = torch.finfo(cost.dtype).tiny  # two points at one place: 0 / tiny + tiny / tiny − 1 = 0
-    hull = (width + target_width).sub_(inner_width).mul_((height + target_height).sub_(inner_height)).clamp_min_(tiny)
-    intersection = inner_width.clamp_min_(0).mul_(inner_height.clamp_min_(0))
-    union = (width * height + target_width * target_height).sub_(intersection).clamp_min_(tiny)
+    hull = (side + target_side).sub_(inner)
+    inner.clamp_min_(0)
+    hull, intersection = hull[0].mul_(hull[1]).clamp_min_(tiny), inner[0].mul_(inner[1])
+    union = (side[0] * side[1] + target_side[0] * target_side[1]).sub_(intersection).clamp_min_(tiny)
     giou = intersection.div_(union).add_(union.div_(hull)).sub_(1)
     return cost.sub_(giou, alpha=weights["giou"])
-
-
-def _overlap(centre: Tensor, half: Tensor, target_centre: Tensor, target_half: Tensor) -> Tensor:
-    """Of two intervals; minus their distance where they do not meet."""
-    return torch.minimum(centre + half, target_centre + target_half).sub_(torch.maximum(centre - half, target_centre - target_half))

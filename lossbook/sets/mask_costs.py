@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lossbook._checks import check_choice, check_floating, check_range, check_same_shape, check_tensor, wrong_value
+from lossbook._checks import check_choice, check_floating, check_range, check_same_shape, check_tensor, values_readable, wrong_value
 from lossbook._focal_kernel import widened
 from lossbook._reduction import Reduction, check_reduction, reduce
 
@@ -17,7 +17,7 @@ _PIECE = 2**17  # elements that are computed together: their temporaries stay in
 
 
 class MaskCosts(NamedTuple):
-    """The mask cost (focal or cross-entropy, a mean over the pixels) and the dice cost of every pair, each [..., Q, N]."""
+    """The mask cost (focal or cross-entropy, a mean over the pixels) and the dice cost of every pair, each [Q, N]."""
 
     mask: Tensor
     dice: Tensor
@@ -67,12 +67,12 @@ def pairwise_mask_costs(mask_logits: Tensor, masks: Tensor, *, kind: Literal["fo
     pos − neg = ln(1 + e^−x) − ln(1 + e^x) = −x, so nothing needs to be computed but rowsum(ln(1 + e^x)).
 
     Args:
-        mask_logits: [Q, H, W] or [Q, P], with any leading axes before a [..., Q, P]; real.
-        masks: [N, H, W] or [N, P], with the same leading axes, in [0, 1].
+        mask_logits: [Q, H, W], or [Q, P] for P sampled pixels, real.
+        masks: [N, H, W] or [N, P], in [0, 1].
         kind: "focal" as in MaskFormer (α = 0.25, γ = 2), or "cross_entropy" as in Mask2Former.
 
     Returns:
-        `MaskCosts(mask, dice)`, each [Q, N] (or [..., Q, N]).
+        `MaskCosts(mask, dice)`, each [Q, N].
 
     Raises:
         TypeError: mask_logits that are not floating point.
@@ -89,38 +89,66 @@ def pairwise_mask_costs(mask_logits: Tensor, masks: Tensor, *, kind: Literal["fo
     check_floating("mask_logits", mask_logits)
     check_tensor("masks", masks)
     check_choice("kind", kind, ("focal", "cross_entropy"))
-    if mask_logits.ndim < 2 or masks.ndim != mask_logits.ndim:
-        wrong_value("masks", f"have the axes of `mask_logits` {tuple(mask_logits.shape)}", tuple(masks.shape))
-    pixels = [values.shape[1:] if values.ndim == 3 else (*values.shape[:-2], values.shape[-1]) for values in (mask_logits, masks)]
-    if pixels[0] != pixels[1]:
+    if mask_logits.ndim not in (2, 3):
+        wrong_value("mask_logits", "have shape [Q, H, W] or [Q, P]", tuple(mask_logits.shape))
+    if masks.ndim != mask_logits.ndim or masks.shape[1:] != mask_logits.shape[1:]:
         wrong_value("masks", f"have the pixels of `mask_logits` {tuple(mask_logits.shape)}", tuple(masks.shape))
-    flat, truth = (values.flatten(1) if values.ndim == 3 else values for values in (widened(mask_logits), widened(masks)))
+    flat, truth = (widened(values).flatten(1) for values in (mask_logits, masks))
     check_range("masks", masks, 0.0, 1.0)
     return MaskCosts(*(cost.to(mask_logits.dtype) for cost in mask_costs(flat, truth.to(flat.dtype), focal=kind == "focal")))
 
 
-def mask_costs(mask_logits: Tensor, masks: Tensor, *, focal: bool) -> MaskCosts:
-    """`pairwise_mask_costs` of [..., Q, P] and [..., N, P]; one matrix product of 2 Q rows with the masks."""
-    count, pixels = mask_logits.shape[-2:]
-    if mask_logits.ndim > 2 or mask_logits.device.type != "cpu" or (mask_logits.requires_grad and torch.is_grad_enabled()):
-        signal, probs, offset = _features(mask_logits, focal=focal)
-        rows = torch.cat([signal, probs], -2)
+def mask_costs(mask_logits: Tensor, masks: Tensor, *, focal: bool, scratch: Tensor | None = None) -> MaskCosts:
+    """`pairwise_mask_costs` of [Q, P] and [N, P]: one matrix product of 2 Q rows with the masks.
+
+    `scratch` [2 Q, P] is overwritten: a caller with many images saves its page faults.
+    """
+    count, pixels = mask_logits.shape
+    if not values_readable(mask_logits) or (mask_logits.requires_grad and torch.is_grad_enabled()):
+        probs, miss = mask_logits.sigmoid(), F.softplus(mask_logits, threshold=40.0)
+        negative = (1 - ALPHA) * probs.square() * miss if focal else miss
+        positive = ALPHA * (1 - probs).square() * (miss - mask_logits) if focal else miss - mask_logits
+        rows, offset = torch.cat([positive - negative, probs]), negative.sum(1)
     else:
-        rows, offset = mask_logits.new_empty(2 * count, pixels), mask_logits.new_empty(count)
-        for low in range(0, count, max(_PIECE // max(pixels, 1), 1)):
-            piece = slice(low, min(low + max(_PIECE // max(pixels, 1), 1), count))
-            rows[piece], rows[count:][piece], offset[piece] = _features(mask_logits[piece], focal=focal)
-    products = rows @ masks.mT
-    sizes = rows[..., count:, :].sum(-1)[..., None] + masks.sum(-1)[..., None, :]
-    mask = (products[..., :count, :] + offset[..., None]) / max(pixels, 1)
-    return MaskCosts(mask, 1 - (2 * products[..., count:, :] + 1) / (sizes + 1))
+        rows = mask_logits.new_empty(2 * count, pixels) if scratch is None else scratch
+        offset = mask_logits.new_empty(count)
+        step = max(_PIECE // max(pixels, 1), 1)
+        for low in range(0, count, step):
+            piece = slice(low, min(low + step, count))
+            _fill(mask_logits[piece], rows[piece], rows[count:][piece], offset[piece], focal=focal)
+    products = rows @ masks.t()
+    sizes = rows[count:].sum(1)[:, None] + masks.sum(1)
+    mask = (products[:count] + offset[:, None]) / max(pixels, 1)
+    return MaskCosts(mask, 1 - (2 * products[count:] + 1) / (sizes + 1))
 
 
-def _features(logits: Tensor, *, focal: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """pos − neg, the probabilities, and rowsum(neg)."""
-    probs, miss = logits.sigmoid(), F.softplus(logits, threshold=40.0)  # miss = −ln(1 − p) = ln(1 + e^x), and −ln p = miss − x
+def _fill(logits: Tensor, signal: Tensor, probs: Tensor, offset: Tensor, *, focal: bool) -> None:
+    """pos − neg, p and rowsum(neg) of some queries, without a tensor that leaves the cache. −ln(1 − p) = ln(1 + e^x), and −ln p is x less."""
+    torch.sigmoid(logits, out=probs)
+    miss = F.softplus(logits, threshold=40.0)
     if not focal:
-        return -logits, probs, miss.sum(-1)
-    negative = probs * probs * miss * (1 - ALPHA)
-    positive = (1 - probs).square() * (miss - logits) * ALPHA
-    return positive - negative, probs, negative.sum(-1)
+        torch.sum(miss, -1, out=offset)
+        torch.neg(logits, out=signal)
+        return
+    negative = (probs * probs).mul_(miss)
+    torch.sum(negative, -1, out=offset).mul_(1 - ALPHA)
+    other = torch.rsub(probs, 1)
+    torch.mul(other.mul_(other), miss.sub_(logits), out=signal)
+    signal.mul_(ALPHA).sub_(negative, alpha=1 - ALPHA)
+
+
+def point_costs(scores: Tensor, masks: Tensor) -> MaskCosts:
+    """Cross-entropy and dice cost from logits [P, Q] and masks [P, N] at sampled points; [Q, N]. For cross-entropy pos − neg is −x."""
+    points, count = scores.shape
+    truth = masks.t().contiguous()
+    offset, sizes = scores.new_zeros(count), scores.new_zeros(count)
+    signal, shared = (scores.new_zeros(len(truth), count) for _ in range(2))
+    step = max(_PIECE // max(count, 1), 1) if scores.device.type == "cpu" else max(points, 1)
+    for low in range(0, points, step):
+        x, t = scores[low : low + step], truth[:, low : low + step]
+        probs = x.sigmoid()
+        offset += F.softplus(x, threshold=40.0).sum(0)
+        sizes += probs.sum(0)
+        signal.addmm_(t, x)
+        shared.addmm_(t, probs)
+    return MaskCosts((offset - signal).t() / max(points, 1), (1 - (2 * shared + 1) / (sizes + truth.sum(1)[:, None] + 1)).t())

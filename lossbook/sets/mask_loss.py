@@ -12,11 +12,12 @@ from torch import Tensor
 
 from lossbook._checks import check_count, check_floating, check_number, wrong_value
 from lossbook._focal_kernel import widened
-from lossbook.sets._mask_pairs import Group, pair_losses
-from lossbook.sets._points import drawn_points, sampled, uncertain_points
+from lossbook.sets._class_loss import class_loss
+from lossbook.sets._mask_pairs import Group, PairLosses, pair_losses
+from lossbook.sets._points import corners, drawn_points, read_own, read_shared, sampled, uncertain_points
 from lossbook.sets._result import SetLoss, set_loss
-from lossbook.sets._targets import Objects, averaged_over_ranks, check_weights, class_loss, read_targets
-from lossbook.sets.mask_costs import dice_loss, mask_costs
+from lossbook.sets._targets import Objects, averaged_over_ranks, check_weights, read_pairs, read_targets
+from lossbook.sets.mask_costs import dice_loss, mask_costs, point_costs
 from lossbook.sets.matching import Assignment, assign
 
 
@@ -107,27 +108,25 @@ class MaskSetLoss(torch.nn.Module):
         given = None if points is None else points.to(masks.device, torch.float32).expand(layers, batch, -1, -1)
         drawn = drawn_points((layers, batch), self.num_points, masks, generator) if self.num_points is not None and given is None else given
 
-        log_probs = widened(logits).log_softmax(-1)
-        costs = self._costs(log_probs.detach(), masks.detach(), objects, drawn)
-        assignments = assign(costs, objects.sizes, "the cost of a pair")
+        wide = widened(logits)
+        log_probs = wide.detach().log_softmax(-1)
+        assignments = assign(self._costs(log_probs, masks.detach(), objects, drawn), objects.sizes, "the cost of a pair")
+        pairs = read_pairs(assignments, objects.labels.to(masks.device), count, self.num_classes)
 
-        pairs = sum(min(size, count) for size in objects.sizes)
-        weight = pairs + self.no_object_weight * (batch * count - pairs)
+        matched = len(pairs.queries) // max(layers, 1)
+        weight = matched + self.no_object_weight * (batch * count - matched)
         number, weight = averaged_over_ranks([sum(objects.sizes), weight], masks.device)
-        queries = torch.from_numpy(assignments).to(masks.device, non_blocking=True)
         groups = _groups(assignments, objects, count, masks.device)
         flat = masks.flatten(0, 2)
         if self.num_points is None:
-            mask, dice = pair_losses(flat, groups)
+            losses = pair_losses(flat, groups, self.weights["mask"], self.weights["dice"])
         else:
             mask, dice = self._point_losses(flat, groups, given, generator)
-        number = max(number, 1.0)
-        parts = {
-            "class": class_loss(log_probs, objects.labels.to(masks.device), queries, self.no_object_weight, weight),
-            "mask": mask.view(layers, -1).sum(1) / number,
-            "dice": dice.view(layers, -1).sum(1) / number,
-        }
-        return set_loss(parts, self.weights, assignments)
+            losses = PairLosses(self.weights["mask"] * mask + self.weights["dice"] * dice, mask, dice)
+        weighted, mask, dice = (loss.view(layers, matched).sum(1).to(log_probs.dtype) / max(number, 1.0) for loss in losses)
+        classes = class_loss(wide, log_probs, pairs.classes, self.no_object_weight, weight)
+        total = self.weights["class"] * classes.sum() + weighted.sum()
+        return set_loss(torch.stack([classes, mask, dice]), self.weights, assignments, total)
 
     def _check(self, logits: Tensor, mask_logits: Tensor, points: Tensor | None) -> tuple[Tensor, Tensor]:
         """Predictions with a layers axis."""
@@ -149,40 +148,40 @@ class MaskSetLoss(torch.nn.Module):
     def _costs(self, log_probs: Tensor, mask_logits: Tensor, objects: Objects, points: Tensor | None) -> Tensor:
         """[L, B, Q, N]: image after image, so that no query is compared with another image's masks."""
         layers, batch, count = mask_logits.shape[:3]
-        size = objects.labels.shape[1]
         labels = objects.labels.to(log_probs.device)
         wide = torch.float64 if mask_logits.dtype == torch.float64 else torch.float32
-        costs = log_probs.gather(-1, labels[None, :, None, :].expand(layers, batch, count, size)).exp_().mul_(-self.weights["class"])
+        costs = log_probs.gather(-1, labels[None, :, None, :].expand(layers, batch, count, -1)).exp_().mul_(-self.weights["class"])
+        size = mask_logits.shape[-2:]
+        scratch = mask_logits.new_empty(2 * count, size.numel(), dtype=wide) if mask_logits.device.type == "cpu" and points is None else None
         for image, masks in enumerate(objects.values):
-            truth = (masks if points is not None else _nearest(masks, mask_logits.shape[-2:]).flatten(1)).to(mask_logits.device, wide)
+            small = _nearest(masks, size).flatten(1).to(mask_logits.device, wide) if points is None else masks
             for layer in range(layers if len(masks) else 0):
                 scores = mask_logits[layer, image].to(wide)
                 if points is None:
-                    found = mask_costs(scores.flatten(1), truth, focal=True)
+                    found = mask_costs(scores.flatten(1), small, focal=True, scratch=scratch)
                 else:
-                    place = points[layer, image, None]
-                    found = mask_costs(sampled(scores[None], place)[0], sampled(truth[None], place)[0], focal=False)
-                total = found.mask.mul_(self.weights["mask"]).add_(found.dice, alpha=self.weights["dice"])
-                costs[layer, image, :, : len(masks)] += total
+                    place = points[layer, image]
+                    truth = read_shared(masks.to(place.device), corners(place, masks.shape[1:], wide)).to(wide)
+                    found = point_costs(read_shared(scores, corners(place, size, wide)), truth)
+                costs[layer, image, :, : len(masks)] += self.weights["mask"] * found.mask + self.weights["dice"] * found.dice
         return costs
 
     def _point_losses(
         self, mask_logits: Tensor, groups: list[Group], points: Tensor | None, generator: torch.Generator | None
     ) -> tuple[Tensor, Tensor]:
-        """Cross-entropy and dice of every pair at its points, each [M]."""
-        rows = torch.cat([group.rows for group in groups]) if groups else torch.zeros(0, dtype=torch.int64)
-        chosen = mask_logits[rows.to(mask_logits.device)][:, None]
+        """Cross-entropy and dice of every pair at its points, each [M], for predictions [R, H, W]."""
+        rows = torch.cat([group.rows for group in groups]) if groups else torch.zeros(0, dtype=torch.int64, device=mask_logits.device)
+        chosen = widened(mask_logits[rows])
         if points is None:
             assert self.num_points is not None
             place = uncertain_points(chosen.detach(), self.num_points, self.oversample, self.importance, generator)
         else:
-            per_image = mask_logits.shape[0] // max(points.shape[0] * points.shape[1], 1)
-            place = points.flatten(0, 1)[rows.to(points.device) // max(per_image, 1)]
-        scores = sampled(chosen, place)[:, 0]
+            place = points.flatten(0, 1)[rows // max(len(mask_logits) // points[..., 0, 0].numel(), 1)]
+        scores = sampled(chosen, place)
         truth, start = [scores.new_zeros(0, place.shape[1])], 0
         for group in groups:
-            masks = group.masks[group.targets].to(scores)[:, None]
-            truth.append(sampled(masks, place[start : start + len(group.rows)])[:, 0])
+            own = place[start : start + len(group.rows)].to(scores.dtype)
+            truth.append(read_own(group.masks.to(scores.device), group.targets.to(scores.device), own))
             start += len(group.rows)
         target = torch.cat(truth)
         mask = F.binary_cross_entropy_with_logits(scores, target, reduction="none").mean(1)
@@ -200,8 +199,8 @@ def _nearest(masks: Tensor, size: torch.Size) -> Tensor:
 def _groups(assignments: Assignment, objects: Objects, count: int, device: torch.device) -> list[Group]:
     """The pairs of each layer and image, in that order; `rows` count through layers, images and queries."""
     groups = []
-    for place, queries in enumerate(assignments.reshape(-1, assignments.shape[-1])):
-        masks = objects.values[place % len(objects.values)]
+    for place, (layer, image) in enumerate(np.ndindex(assignments.shape[:2])):
+        queries, masks = assignments[layer, image], objects.values[image]
         targets = np.argsort(queries, kind="stable")[np.count_nonzero(queries < 0) :]  # by query, as in a `Match`
         if len(targets):
             groups.append(Group(torch.from_numpy(queries[targets] + place * count).to(device), masks, torch.from_numpy(targets).to(masks.device)))

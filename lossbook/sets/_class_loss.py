@@ -1,0 +1,38 @@
+"""The class part of a set loss: every query is told its target's class, or "no object"."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def class_loss(logits: Tensor, log_probs: Tensor, wanted: Tensor, no_object_weight: float, total_weight: float) -> Tensor:
+    """Weighted cross-entropy by layer, [L]: −Σ w ln p(wanted) / `total_weight`, with w = 1, or `no_object_weight` for the last class.
+
+    `logits` [L, B, Q, K+1] with `log_probs` their detached log-softmax (the matching needs it too), `wanted` class ids [L, B, Q].
+    """
+    share = log_probs.new_tensor([1.0, no_object_weight]).div_(total_weight or 1.0)
+    weight = torch.where(wanted == logits.shape[-1] - 1, share[1], share[0])
+    loss: Tensor = _ClassLoss.apply(logits, log_probs, wanted[..., None], weight[..., None])  # type: ignore[no-untyped-call]
+    return loss
+
+
+class _ClassLoss(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, log_probs: Tensor, wanted: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(logits, wanted, weight)
+        ctx.log_probs = log_probs
+        return (log_probs.gather(-1, wanted) * weight).flatten(1).sum(1).neg_()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        logits, wanted, weight = ctx.saved_tensors
+        if torch.is_grad_enabled():  # a gradient that will itself be differentiated
+            losses = -(logits.log_softmax(-1).gather(-1, wanted) * weight).flatten(1).sum(1)
+            return (*torch.autograd.grad(losses, logits, gradient, create_graph=True), None, None, None)
+        log_probs, ctx.log_probs = ctx.log_probs, None  # its memory becomes the gradient; a second backward pass computes it again
+        scaled = weight * gradient[:, None, None, None]
+        probs = (logits.log_softmax(-1) if log_probs is None else log_probs).exp_()
+        return probs.mul_(scaled).scatter_add_(-1, wanted, scaled.neg()), None, None, None
