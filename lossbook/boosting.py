@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from lossbook._checks import check_choice, check_count, check_finite, check_floating, check_ndim, check_number, check_signs, wrong_value
+from lossbook._checks import check_choice, check_count, check_finite, check_floating, check_number, check_signs, wrong_value
 from lossbook._stumps import LEAST, TIE, Stump, StumpSearch
 from lossbook.margins import MarginLoss, exponential
 
@@ -88,13 +88,15 @@ class AdaBoost:
 
     def staged_scores(self, features: Tensor) -> Tensor:
         """The scores after each round, [T, N] float64, for features [N, D]."""
-        votes = [alpha * stump(features) for alpha, stump in zip(self.alphas, self.stumps, strict=True)]
+        _check_features(features, self.stumps)
+        votes = [alpha * stump(features) for alpha, stump in zip(self.alphas.tolist(), self.stumps, strict=True)]
         return torch.stack(votes).cumsum(0) if votes else features.new_zeros(0, len(features), dtype=torch.float64)
 
     def decision_function(self, features: Tensor) -> Tensor:
         """F(x) = Σ_t α_t h_t(x), [N] float64, for features [N, D]. The decision is its sign; P(y = +1) = σ(2 F) if the fit were the population's."""
+        _check_features(features, self.stumps)
         scores = torch.zeros(len(features), dtype=torch.float64, device=features.device)
-        for alpha, stump in zip(self.alphas, self.stumps, strict=True):
+        for alpha, stump in zip(self.alphas.tolist(), self.stumps, strict=True):
             scores += alpha * stump(features)
         return scores
 
@@ -195,10 +197,17 @@ def _line_search(loss: MarginLoss, margins: Tensor, direction: Tensor) -> float 
     return high
 
 
+def _check_features(features: Tensor, stumps: list[Stump]) -> None:
+    """`features` is [N, D], and has the columns that the stumps look at."""
+    check_floating("features", features)
+    needed = 1 + max((stump.feature for stump in stumps), default=-1)
+    if features.ndim != 2 or features.shape[1] < needed:
+        wrong_value("features", f"have shape [N, D] with D >= {needed}", tuple(features.shape))
+
+
 def _checked(features: Tensor, signs: Tensor) -> Tensor:
     """The signs as float64, once features [N, D] and signs [N] are known to fit."""
-    check_floating("features", features)
-    check_ndim("features", features, 2, "[N, D]")
+    _check_features(features, [])
     check_signs("signs", signs)
     if signs.shape != features.shape[:1]:
         wrong_value("signs", f"have shape {tuple(features.shape[:1])} to match `features`", tuple(signs.shape))

@@ -197,7 +197,7 @@ def murphy_decomposition(probs: Tensor, labels: Tensor, *, bins: int | None = No
     confidence, truth = (tensor.double() for tensor in _checked(probs, labels, 1 if bins is None else bins))
     if not labels.numel():
         wrong_value("labels", "hold at least one label", "none")
-    groups = torch.unique(probs, return_inverse=True)[1] if bins is None else _bin_index(probs, bins)
+    groups = torch.unique(probs, return_inverse=True)[1] if bins is None else _bin_index(at_least_float32(probs), bins)
     size = labels.numel() if bins is None else bins
     counts, confidences, hits = (
         torch.zeros(size, dtype=torch.float64, device=probs.device).index_add_(0, groups, part)

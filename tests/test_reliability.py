@@ -176,6 +176,13 @@ def test_murphy_terms_add_up_to_the_brier_score(generator, device, bins):
         assert float(parts.resolution) == pytest.approx(0, abs=1e-12)
 
 
+def test_murphy_in_half_precision(generator, dtype):
+    probs, labels = forecasts(generator, 500, dtype)
+    parts, exact = (murphy_decomposition(each, labels, bins=15) for each in (probs, probs.double()))
+    assert [part.dtype for part in parts] == [torch.float64] * 4
+    torch.testing.assert_close(parts, exact, rtol=0, atol=1e-12)
+
+
 def test_murphy_reliability_is_the_squared_l2_error(generator):
     probs, labels = forecasts(generator)
     l2 = float(expected_calibration_error(probs, labels, norm="l2"))
