@@ -20,10 +20,10 @@ book: $(INSTALLED)  ## execute and build the book into _build/html/, and say whe
 
 test: book  ## everything: the package, the claims, the built pages, the browser
 	@$(PYTHON) -m tests.chromium || test "$$CI" != true
-	@$(PYTHON) -m pytest -q -n $(JOBS) --dist loadfile
+	@$(PYTHON) -m pytest -q -n $(JOBS) --dist worksteal
 
 test-package: $(INSTALLED)  ## only what needs neither the built book nor a browser
-	@$(PYTHON) -m pytest -q -n $(JOBS) --dist loadfile -m "not browser and not site"
+	@$(PYTHON) -m pytest -q -n $(JOBS) --dist worksteal -m "not browser and not site"
 
 serve: book  ## build the book and serve it on this machine
 	@$(PYTHON) _ext/serve.py
