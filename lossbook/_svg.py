@@ -240,6 +240,8 @@ def _attributes(element: Element, base: float, palette: dict[str, str]) -> dict[
         else:
             result[name] = value
     if element.tag == "text":
+        if len(element):  # mathtext, which places each letter by itself
+            result["class"] = "lossbook-math"
         result.setdefault("fill", palette["#000000"])
     if element.tag == "path" and "d" in result:
         result["d"] = re.sub(r"\s*([A-Za-z])\s*", r"\1", result["d"]).strip()

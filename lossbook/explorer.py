@@ -4,6 +4,8 @@ In a live notebook the call makes an ipywidgets box. In a book build, in nbconve
 nothing from outside: the first frame as SVG, native controls, and for each setting the few attributes in which its frame differs.
 The environment variable `LOSSBOOK_STATIC` decides where it is set: 1 for the page alone, 0 for the live box. Where it is not, a kernel that can ask
 its user a question (`allow_stdin`) is live, and one that a build or nbconvert drives is not.
+
+A site with a strict Content-Security-Policy sends `content_security_policy()`: it allows the one script and the two style sheets by their hashes.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from lossbook import _page, _svg, plots
 from lossbook._checks import check_count, check_number, wrong_type, wrong_value
 from lossbook._controls import Control, read_controls
 from lossbook._layout import Layout
+from lossbook._page import content_security_policy as content_security_policy
 
 
 class Frame(NamedTuple):
@@ -182,7 +185,7 @@ class Explorer:
             unit = {"frames": "frames", "bytes": "bytes gzipped", "seconds": "seconds of processor time"}[cap]
             raise ValueError(
                 f"`explore` should need at most {allowed:g} {unit}; found {found:.6g}{when}. "
-                f"Coarsen `{longest.name}`, which has {len(longest)} of the {len(self)} settings' steps, or raise `max_{cap}`."
+                f"Coarsen `{longest.name}`, which has the most settings ({len(longest)}), or raise `max_{cap}`."
             )
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:

@@ -28,7 +28,7 @@ import lossbook
 from lossbook import _page, _svg, plots
 from lossbook._controls import read_control
 from lossbook._live import LiveBox
-from lossbook.explorer import Explorer, explore, is_live
+from lossbook.explorer import Explorer, content_security_policy, explore, is_live
 
 GRID = np.linspace(-2, 3, 101)
 
@@ -525,7 +525,7 @@ def test_the_id_follows_the_controls_and_not_the_picture() -> None:
 
 def test_a_strict_policy_allows_the_fragment_by_its_hashes() -> None:
     fragment, still = drawn("one slider").html, plots.to_html(changing(), alt="Lines.").html
-    policy = _page.content_security_policy()
+    policy = content_security_policy()
     for text in re.findall(r"<(?:style|script)>(.*?)</(?:style|script)>", fragment + still, re.DOTALL):
         assert f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'" in policy
     assert "unsafe" not in policy

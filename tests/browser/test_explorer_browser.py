@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from playwright.sync_api import Page, expect
 
 from lossbook import _page, plots
-from lossbook.explorer import Explorer, explore
+from lossbook.explorer import Explorer, content_security_policy, explore
 from tests.browser.conftest import Opener, serious, smallest_text
 from tests.test_explorer import CONTROLS, HOSTILE, drawn, flat, full
 
@@ -415,7 +415,7 @@ def strict(write: Writer) -> Any:
         def do_GET(self) -> None:
             self.send_response(200 if self.path == "/" else 404)
             self.send_header("Content-Type", "text/html; charset=utf-8")
-            self.send_header("Content-Security-Policy", _page.content_security_policy())
+            self.send_header("Content-Security-Policy", content_security_policy())
             self.end_headers()
             self.wfile.write(path.read_bytes() if self.path == "/" else b"")
 
