@@ -7,17 +7,15 @@ forbids `style=`), palette colours become CSS custom properties, and only the id
 from __future__ import annotations
 
 import hashlib
-import io
 import re
-import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Any
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
-SETTINGS = {"svg.fonttype": "none", "svg.hashsalt": "lossbook", "path.simplify": False}
+from lossbook import _matplotlib
+
 KIND = "_kind"  # what matplotlib calls an element ("line2d", "patch"); private, used to align frames, never written out
 _SVG = "{http://www.w3.org/2000/svg}"
 _XLINK = "{http://www.w3.org/1999/xlink}"
@@ -33,68 +31,12 @@ _FAR = 1e6  # no screen reaches further
 _SAFE_LINK = re.compile(r"(https?:|mailto:|#|/|\./|\.\./)", re.IGNORECASE)
 
 
-def house(settings: dict[str, Any]) -> AbstractContextManager[None]:
-    """Matplotlib's settings while the house draws."""
-    import matplotlib
-
-    together: Any = {**settings, **SETTINGS}
-    context: AbstractContextManager[None] = matplotlib.rc_context(together)
-    return context
-
-
-def close(figure: Any) -> None:
-    """Let pyplot forget the figure, where pyplot made it: nothing leaks and nothing is shown twice."""
-    pyplot = sys.modules.get("matplotlib.pyplot")
-    if pyplot is not None:
-        pyplot.close(figure)
-
-
 def render(figure: Any) -> Element:
     """The figure as a clean SVG tree, whose internal ids are `1`, `2`, ... until `named` makes them unique on the page."""
-    svg = ElementTree.fromstring(_printed(figure).encode())
+    svg = ElementTree.fromstring(_matplotlib.printed(figure).encode())
     _clean(svg, base_size(figure.get_figwidth()))
     _keep_referenced_ids(svg)
     return svg
-
-
-def _printed(figure: Any) -> str:
-    """The SVG that matplotlib writes."""
-    from matplotlib.backends.backend_mixed import MixedModeRenderer
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.layout_engine import PlaceHolderLayoutEngine
-
-    mixed: Any = MixedModeRenderer
-    buffer, canvas, dpi, color = io.StringIO(), figure.canvas, figure.dpi, figure.get_facecolor()
-    width, height = figure.get_size_inches()
-    try:
-        FigureCanvasSVG(figure)
-        figure.dpi = 72
-        figure.set_facecolor("none")
-        if not isinstance(figure.get_layout_engine(), (PlaceHolderLayoutEngine, type(None))):
-            figure.draw_without_rendering()  # a layout engine needs a look at the figure before it settles
-        svg = _renderer()(72 * width, 72 * height, buffer, image_dpi=dpi, metadata={"Date": None, "Creator": None})
-        renderer = mixed(figure, width, height, dpi, svg)
-        figure.draw(renderer)
-        renderer.finalize()
-    finally:
-        figure.set_canvas(canvas)
-        figure.dpi = dpi
-        figure.set_facecolor(color)
-    return buffer.getvalue()
-
-
-@cache
-def _renderer() -> Any:
-    """Matplotlib's renderer, but with every vertex of a line, also beyond the edge: a line that moves then keeps its number of points."""
-    from matplotlib.backends import backend_svg
-
-    base: Any = backend_svg.RendererSVG
-
-    class Renderer(base):  # type: ignore[misc]
-        def _convert_path(self, path: Any, transform: Any = None, clip: Any = None, simplify: Any = None, sketch: Any = None) -> Any:
-            return super()._convert_path(path, transform, None, simplify, sketch)
-
-    return Renderer
 
 
 def base_size(width_in: float) -> float:

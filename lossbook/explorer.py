@@ -19,7 +19,7 @@ from math import prod
 from typing import Any, NamedTuple
 from xml.etree.ElementTree import Element
 
-from lossbook import _page, _svg, plots
+from lossbook import _matplotlib, _page, _svg, plots
 from lossbook._checks import check_count, check_number, wrong_type, wrong_value
 from lossbook._controls import Control, read_controls
 from lossbook._layout import Layout
@@ -165,14 +165,14 @@ class Explorer:
 
     def frame(self, values: Mapping[str, Any]) -> Frame:
         """Draw one setting, which need not be on the grid."""
-        with _svg.house(plots.style()):
+        with _matplotlib.house(plots.style()):
             figure, sentence = figure_and_sentence(self.draw(**values))
             if self._layout is not None:
                 self._layout.apply(figure)
             try:
                 svg = _svg.render(figure)
             finally:
-                _svg.close(figure)
+                _matplotlib.close(figure)
             if self._layout is None:
                 self._layout = Layout.of(figure)
         return Frame(svg, sentence)

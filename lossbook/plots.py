@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lossbook import _svg
+from lossbook import _matplotlib, _svg
 from lossbook._checks import wrong_type, wrong_value
 
 PALETTE: dict[str, tuple[str, str]] = {  # name: (on light paper, on dark paper)
@@ -73,7 +73,7 @@ def style(width: float = _WIDTH_IN) -> dict[str, Any]:
     size = _FONT_PT * width / _WIDTH_IN
     colors = [COLORS[name] for name in ("blue", "orange", "green", "red", "purple", "sky", "yellow")]
     return {
-        **_svg.SETTINGS,
+        **_matplotlib.SETTINGS,
         "figure.facecolor": "none",
         "figure.edgecolor": "none",
         "figure.figsize": (width, 3.6 * width / _WIDTH_IN),
@@ -180,9 +180,9 @@ def to_html(figure: Any, *, alt: str) -> StaticFigure:
     """
     check_figure("figure", figure)
     check_alt(alt)
-    with _svg.house(style(figure.get_figwidth())):
+    with _matplotlib.house(style(figure.get_figwidth())):
         svg = _svg.render(figure)
-    _svg.close(figure)
+    _matplotlib.close(figure)
     prefix = "figure-" + _svg.digest(_svg.markup(svg))
     _svg.prefix_ids(svg, prefix)
     body = _svg.markup(_svg.labelled(svg, alt))

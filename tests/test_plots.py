@@ -12,7 +12,7 @@ import pytest
 from matplotlib import pyplot
 from matplotlib.figure import Figure
 
-from lossbook import _svg, margins, plots
+from lossbook import _matplotlib, _svg, margins, plots
 from lossbook._layout import Layout
 
 SERIES = ("blue", "orange", "green", "red", "purple", "sky", "yellow")
@@ -234,7 +234,7 @@ def test_a_kept_layout_gives_the_same_picture() -> None:
         axes[1].set_xlabel("far", loc="right")
         return figure
 
-    with _svg.house(plots.style()):
+    with _matplotlib.house(plots.style()):
         first, second = make(), make()
         free = _svg.markup(_svg.render(first))
         layout = Layout.of(first)
