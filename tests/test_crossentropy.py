@@ -239,7 +239,7 @@ def test_first_and_second_derivatives_match_finite_differences(name: str, genera
     assert torch.autograd.gradgradcheck(LOSSES[name], (logits,))
 
 
-@pytest.mark.parametrize("name", set(LOSSES) - {"divergence"})
+@pytest.mark.parametrize("name", [name for name in LOSSES if name != "divergence"])
 def test_no_nan_at_extreme_logits(name: str, dtype: torch.dtype, device: torch.device) -> None:
     logits = torch.tensor([[1e4, -1e4, 0.0], [-1e4, 1e4, 1e4], [-1e4, -1e4, -1e4], [20.0, -20.0, 0.0]], dtype=dtype, device=device)
     logits.requires_grad_()
