@@ -81,12 +81,12 @@ def _run(loss: OnePass, logits: Tensor, targets: Tensor, reduction: str) -> tupl
     slopes = torch.empty_like(logits, memory_format=torch.contiguous_format)
     losses = torch.empty_like(slopes if reduction == "none" else slopes[:0])
     flat_logits, flat_targets = logits.reshape(-1), targets.reshape(-1)
-    sums = []
-    for start in range(0, count, PIECE):
+    sums = logits.new_empty(-(-count // PIECE))  # beforehand: a number kept from each piece would leave a hole that no later piece fits
+    for index, start in enumerate(range(0, count, PIECE)):
         piece = slice(start, start + PIECE)
         values, slopes.view(-1)[piece] = loss.kernel(flat_logits[piece], flat_targets[piece], scale)
         if reduction == "none":
             losses.view(-1)[piece] = values
         else:
-            sums.append(values.sum())
-    return losses if reduction == "none" else torch.stack(sums).sum(), slopes
+            sums[index] = values.sum()
+    return losses if reduction == "none" else sums.sum(), slopes
