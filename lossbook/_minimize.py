@@ -95,11 +95,12 @@ def newton_from_subsample(
 ) -> Path:
     """Newton from the solution of a subsample, whose Hessian then serves for all examples: a pass costs one product with the rows, not D.
 
-    With m rows of D columns that Hessian is off by about √(D/m), so each pass leaves about D/m of what was left: 1/400 here.
+    With m rows of D columns that Hessian is off by about √(D/m), so each pass leaves about D/m of what was left: 1/400 where there are many rows.
     """
     theta, hessian = torch.zeros_like(problem.free), None
-    for count, enough in ((40 * len(theta), 1e-2), (400 * len(theta), 1e-3)):
-        if 4 * count < len(examples):
+    few_rows = 40 * len(theta)
+    for count, enough in ((few_rows, 1e-2), (min(10 * few_rows, len(examples) // 16), 1e-3)):
+        if few_rows <= count < len(examples) // 4:
             few = replace(problem, blocks=examples.sample(count, generator).blocks)
             found = newton(few, Curve(loss), theta, tolerance=enough, steps=20)
             theta, hessian = found.theta, found.state.hessian
