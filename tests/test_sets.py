@@ -19,6 +19,7 @@ from transformers.models.maskformer import modeling_maskformer as maskformer
 
 from lossbook import sets
 from lossbook.boxes import pairwise_giou, to_xyxy
+from lossbook.sets import _mask_matching, _targets, mask_loss
 from lossbook.sets.box_loss import pairwise_box_costs
 from tests.tolerances import assert_near
 
@@ -483,6 +484,34 @@ def test_large_masks_go_in_pieces(monkeypatch: pytest.MonkeyPatch, generator: to
             results.append(gradients(seeded, logits, mask_logits))
         for whole, pieced in zip(*results, strict=True):
             assert_near(whole, pieced)
+
+
+def test_a_device_gets_batched_costs_and_a_single_group(monkeypatch: pytest.MonkeyPatch, generator: torch.Generator) -> None:
+    """What runs on a GPU, run here: the same costs from padded targets, and the same loss from all pairs at once."""
+    logits, mask_logits, targets = mask_scene([3, 0, 2], generator, layers=2, target=13)
+    masks = [target["masks"] for target in targets]
+    for points in (None, torch.rand(2, 3, 20, 2, generator=generator)):
+        by_image = _mask_matching.costs_by_image(mask_logits, masks, points, 5.0, 3.0)
+        by_layer = _mask_matching.costs_by_layer(mask_logits, masks, points, 5.0, 3.0)
+        for image, size in enumerate((3, 0, 2)):
+            assert_near(by_layer[:, image, :, :size], by_image[:, image, :, :size], torch.float32 if points is not None else None)
+        criterion = sets.MaskSetLoss(CLASSES, num_points=None if points is None else 20)
+        settings = {} if points is None else {"points": points[0]}
+        expected = gradients(lambda a, b: criterion(a, b, targets, **settings).total, logits, mask_logits)  # noqa: B023
+        with monkeypatch.context() as patch:
+            patch.setattr(mask_loss, "_groups", lambda assignments, values, count: mask_loss._single_group(*single, logits.device))  # noqa: B023
+            pairs = sets.MaskSetLoss.forward.__globals__["read_pairs"]
+            single: list[Any] = []
+
+            def remembered(assignments: Any, labels: Tensor, queries: int, no_object: int) -> Any:
+                found = pairs(assignments, labels, queries, no_object)  # noqa: B023
+                single[:] = [found, _targets.Objects(labels, masks, [3, 0, 2])]  # noqa: B023
+                return found
+
+            patch.setattr(mask_loss, "read_pairs", remembered)
+            found = gradients(lambda a, b: criterion(a, b, targets, **settings).total, logits, mask_logits)  # noqa: B023
+        for ours, theirs in zip(found, expected, strict=True):
+            assert_near(ours, theirs)
 
 
 def test_bad_mask_arguments_are_named(generator: torch.Generator) -> None:

@@ -13,11 +13,12 @@ from torch import Tensor
 from lossbook._checks import check_count, check_floating, check_number, wrong_value
 from lossbook._focal_kernel import widened
 from lossbook.sets._class_loss import class_loss
+from lossbook.sets._mask_matching import matching_costs
 from lossbook.sets._mask_pairs import Group, PairLosses, pair_losses
-from lossbook.sets._points import corners, drawn_points, read_own, read_shared, sampled, uncertain_points
+from lossbook.sets._points import drawn_points, read_own, sampled, uncertain_points
 from lossbook.sets._result import SetLoss, set_loss
-from lossbook.sets._targets import Objects, averaged_over_ranks, check_weights, read_pairs, read_targets
-from lossbook.sets.mask_costs import dice_loss, mask_costs, point_costs
+from lossbook.sets._targets import Objects, Pairs, averaged_over_ranks, check_weights, read_pairs, read_targets
+from lossbook.sets.mask_costs import dice_loss
 from lossbook.sets.matching import Assignment, assign
 
 
@@ -110,13 +111,17 @@ class MaskSetLoss(torch.nn.Module):
 
         wide = widened(logits)
         log_probs = wide.detach().log_softmax(-1)
-        assignments = assign(self._costs(log_probs, masks.detach(), objects, drawn), objects.sizes, "the cost of a pair")
-        pairs = read_pairs(assignments, objects.labels.to(masks.device), count, self.num_classes)
+        labels = objects.labels.to(masks.device)
+        costs = matching_costs(masks.detach(), objects.values, drawn, self.weights["mask"], self.weights["dice"])
+        costs -= self.weights["class"] * log_probs.gather(-1, labels[None, :, None].expand(layers, batch, count, -1)).exp_()
+        assignments = assign(costs, objects.sizes, "the cost of a pair")
+        pairs = read_pairs(assignments, labels, count, self.num_classes)
 
         matched = len(pairs.queries) // max(layers, 1)
         weight = matched + self.no_object_weight * (batch * count - matched)
         number, weight = averaged_over_ranks([sum(objects.sizes), weight], masks.device)
-        groups = _groups(assignments, objects, count, masks.device)
+        on_cpu = masks.device.type == "cpu"
+        groups = _groups(assignments, objects.values, count) if on_cpu else _single_group(pairs, objects, masks.device)
         flat = masks.flatten(0, 2)
         if self.num_points is None:
             losses = pair_losses(flat, groups, self.weights["mask"], self.weights["dice"])
@@ -144,28 +149,6 @@ class MaskSetLoss(torch.nn.Module):
                 wrong_value("points", f"have shape [P, 2] or [{logits.shape[-3]}, P, 2]", tuple(points.shape))
         return (logits, mask_logits) if logits.ndim == 4 else (logits[None], mask_logits[None])
 
-    @torch.no_grad()
-    def _costs(self, log_probs: Tensor, mask_logits: Tensor, objects: Objects, points: Tensor | None) -> Tensor:
-        """[L, B, Q, N]: image after image, so that no query is compared with another image's masks."""
-        layers, batch, count = mask_logits.shape[:3]
-        labels = objects.labels.to(log_probs.device)
-        wide = torch.float64 if mask_logits.dtype == torch.float64 else torch.float32
-        costs = log_probs.gather(-1, labels[None, :, None, :].expand(layers, batch, count, -1)).exp_().mul_(-self.weights["class"])
-        size = mask_logits.shape[-2:]
-        scratch = mask_logits.new_empty(2 * count, size.numel(), dtype=wide) if mask_logits.device.type == "cpu" and points is None else None
-        for image, masks in enumerate(objects.values):
-            small = _nearest(masks, size).flatten(1).to(mask_logits.device, wide) if points is None else masks
-            for layer in range(layers if len(masks) else 0):
-                scores = mask_logits[layer, image].to(wide)
-                if points is None:
-                    found = mask_costs(scores.flatten(1), small, focal=True, scratch=scratch)
-                else:
-                    place = points[layer, image]
-                    truth = read_shared(masks.to(place.device), corners(place, masks.shape[1:], wide)).to(wide)
-                    found = point_costs(read_shared(scores, corners(place, size, wide)), truth)
-                costs[layer, image, :, : len(masks)] += self.weights["mask"] * found.mask + self.weights["dice"] * found.dice
-        return costs
-
     def _point_losses(
         self, mask_logits: Tensor, groups: list[Group], points: Tensor | None, generator: torch.Generator | None
     ) -> tuple[Tensor, Tensor]:
@@ -188,20 +171,19 @@ class MaskSetLoss(torch.nn.Module):
         return mask, dice_loss(scores, target.clamp(0, 1), reduction="none")
 
 
-def _nearest(masks: Tensor, size: torch.Size) -> Tensor:
-    """Masks [N, H, W] at another size, by the nearest pixel."""
-    if masks.shape[1:] == size or not len(masks):
-        return masks.new_zeros(0, *size) if not len(masks) else masks
-    narrow = masks.view(torch.uint8) if masks.dtype == torch.bool else masks
-    return F.interpolate(narrow[:, None] if narrow.dtype != torch.int64 else narrow[:, None].float(), size=size, mode="nearest")[:, 0]
-
-
-def _groups(assignments: Assignment, objects: Objects, count: int, device: torch.device) -> list[Group]:
-    """The pairs of each layer and image, in that order; `rows` count through layers, images and queries."""
+def _groups(assignments: Assignment, masks: list[Tensor], count: int) -> list[Group]:
+    """The pairs of each layer and image, by query as in a `Match`; `rows` count through layers, images and queries."""
     groups = []
     for place, (layer, image) in enumerate(np.ndindex(assignments.shape[:2])):
-        queries, masks = assignments[layer, image], objects.values[image]
-        targets = np.argsort(queries, kind="stable")[np.count_nonzero(queries < 0) :]  # by query, as in a `Match`
+        queries = assignments[layer, image]
+        targets = np.argsort(queries, kind="stable")[np.count_nonzero(queries < 0) :]
         if len(targets):
-            groups.append(Group(torch.from_numpy(queries[targets] + place * count).to(device), masks, torch.from_numpy(targets).to(masks.device)))
+            groups.append(Group(torch.from_numpy(queries[targets] + place * count), masks[image], torch.from_numpy(targets)))
     return groups
+
+
+def _single_group(pairs: Pairs, objects: Objects, device: torch.device) -> list[Group]:
+    """All pairs at once, for a device that wants few large launches."""
+    first = torch.tensor([0, *objects.sizes]).cumsum(0).to(device, non_blocking=True)
+    width = max(objects.labels.shape[1], 1)
+    return [Group(pairs.queries, torch.cat(objects.values).to(device), first[pairs.targets // width] + pairs.targets % width)]

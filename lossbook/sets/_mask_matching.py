@@ -1,0 +1,69 @@
+"""What the mask part of a matching costs: on a CPU image after image in the cache, elsewhere all images of a layer at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from lossbook.sets._points import corners, read_shared
+from lossbook.sets.mask_costs import mask_costs, point_costs
+
+
+def matching_costs(mask_logits: Tensor, masks: Sequence[Tensor], points: Tensor | None, mask_weight: float, dice_weight: float) -> Tensor:
+    """mask_weight · C_mask + dice_weight · C_dice of every query and target of an image, [L, B, Q, N], 0 where an image has fewer than N targets.
+
+    For predictions [L, B, Q, H, W] and one [N_b, H', W'] an image; focal costs of whole masks, or cross-entropy at `points` [L, B, P, 2].
+    """
+    with torch.no_grad():
+        run = costs_by_image if mask_logits.device.type == "cpu" else costs_by_layer
+        return run(mask_logits, masks, points, mask_weight, dice_weight)
+
+
+def costs_by_image(mask_logits: Tensor, masks: Sequence[Tensor], points: Tensor | None, mask_weight: float, dice_weight: float) -> Tensor:
+    """No query is compared with another image's masks, and every temporary is small."""
+    layers, batch, count, *size = mask_logits.shape
+    wide = torch.float64 if mask_logits.dtype == torch.float64 else torch.float32
+    costs = mask_logits.new_zeros(layers, batch, count, max((len(truth) for truth in masks), default=0), dtype=wide)
+    scratch = mask_logits.new_empty(2 * count, size[0] * size[1], dtype=wide) if points is None else None
+    for image, truth in enumerate(masks):
+        small = nearest(truth, mask_logits.shape[-2:]).flatten(1).to(wide) if points is None else truth
+        for layer in range(layers if len(truth) else 0):
+            scores = mask_logits[layer, image].to(wide)
+            if points is None:
+                found = mask_costs(scores.flatten(1), small, focal=True, scratch=scratch)
+            else:
+                read = [read_shared(values, corners(points[layer, image], values.shape[1:], wide)) for values in (scores, truth)]
+                found = point_costs(read[0], read[1].to(wide))
+            costs[layer, image, :, : len(truth)] = mask_weight * found.mask + dice_weight * found.dice
+    return costs
+
+
+def costs_by_layer(mask_logits: Tensor, masks: Sequence[Tensor], points: Tensor | None, mask_weight: float, dice_weight: float) -> Tensor:
+    """The same with padded targets and batched kernels: a device is kept busy by few large launches."""
+    wide = torch.float64 if mask_logits.dtype == torch.float64 else torch.float32
+    truth = pad_sequence([values.to(mask_logits.device, wide) for values in masks], batch_first=True)  # [B, N, H', W']
+    if points is None:
+        truth = nearest(truth.flatten(0, 1), mask_logits.shape[-2:]).view(*truth.shape[:2], *mask_logits.shape[-2:])
+    costs = []
+    for layer, scores in enumerate(mask_logits):
+        pair = [scores.to(wide), truth]
+        if points is not None:
+            place = 2 * points[layer, :, :, None].to(wide) - 1
+            pair = [F.grid_sample(values, place, mode="bilinear", align_corners=False) for values in pair]
+        found = torch.func.vmap(partial(mask_costs, focal=points is None))(*(values.flatten(2) for values in pair))
+        costs.append(mask_weight * found.mask + dice_weight * found.dice)
+    return torch.stack(costs)
+
+
+def nearest(masks: Tensor, size: torch.Size) -> Tensor:
+    """Masks [N, H, W] at another size, by the nearest pixel."""
+    if not len(masks) or masks.shape[1:] == size:
+        return masks if len(masks) else masks.new_zeros(0, *size)
+    numbers = masks.view(torch.uint8) if masks.dtype == torch.bool else masks
+    numbers = numbers if numbers.dtype == torch.uint8 or numbers.dtype.is_floating_point else numbers.float()
+    return F.interpolate(numbers[:, None], size=size, mode="nearest")[:, 0]
