@@ -18,6 +18,7 @@ from lossbook._objective import Curve, Problem, Sweep, split
 from lossbook.margins import MarginLoss
 
 WIDTHS = tuple(5 * 10.0**-k for k in range(1, 10))  # half-widths to which kinks are rounded, one after the other
+ROUNDING = 1e-6  # where no step goes down, this much of the objective is put down to rounding
 
 
 class Path(NamedTuple):
@@ -73,11 +74,13 @@ def newton(problem: Problem, curve: Curve, theta: Tensor, *, tolerance: float, s
     while len(path) <= steps and math.isfinite(state.value):
         direction = _solve(state.hessian if hessian is None else hessian, state.gradient)
         decrement = float(state.gradient @ direction)
-        if decrement <= 2 * tolerance * abs(state.value) or size < 1e-9:
+        if decrement <= 2 * tolerance * abs(state.value):
             return Path(theta, path, True, state)
-        if hessian is not None and decrement > last / 4:
-            hessian, state = None, problem.sweep(curve, theta, hessian=True)
+        if hessian is not None and (decrement > last / 4 or size < 1e-9):
+            hessian, state, size = None, problem.sweep(curve, theta, hessian=True), 1.0
             continue
+        if size < 1e-9:  # no step is small enough to go down: rounding, if little was left
+            return Path(theta, path, decrement < ROUNDING * (abs(state.value) + ROUNDING), state)
         reach = min(1.0, 10 * (1 + float(theta.norm())) / float(direction.norm()))  # far from the minimum φ can be all but straight
         direction, last, size = reach * direction, decrement, 1.0
         while size >= 1e-9:
@@ -143,7 +146,7 @@ def lbfgs(problem: Problem, curve: Curve, theta: Tensor, *, tolerance: float, st
         decrement = float(slope @ direction)
         quiet = quiet + 1 if decrement <= 2 * tolerance * abs(state.value) else 0
         if decrement == 0 or quiet == 3 or size < 1e-12:
-            return Path(theta, path, True, state)
+            return Path(theta, path, size >= 1e-12 or decrement < ROUNDING * (abs(state.value) + ROUNDING), state)
         size = 1.0 if pairs else min(1.0, 1 / float(slope.norm()))
         while size >= 1e-12:
             there = _same_orthant(problem, theta - size * direction, theta, slope)
