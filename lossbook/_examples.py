@@ -28,6 +28,8 @@ def check_examples(features: Any, signs: Any, weight: Any = None) -> None:
     if 0 in features.shape:
         _checks.wrong_value("features", "hold at least one example and one column", tuple(features.shape))
     _checks.check_tensor("signs", signs)
+    if signs.dtype == torch.bool or signs.dtype.is_complex:
+        _checks.wrong_type("signs", "have a floating-point or integer dtype", str(signs.dtype))
     if signs.shape != features.shape[:1]:
         _checks.wrong_value("signs", f"have shape {tuple(features.shape[:1])} to match `features`", tuple(signs.shape))
     _checks.check_signs("signs", signs)
@@ -48,7 +50,9 @@ def check_line(weights: Any, intercept: Any, features: Tensor) -> None:
 
 def check_loss(loss: Any, l2: float, l1: float) -> MarginLoss:
     """The loss itself, once it is known and has a slope, and l2 and l1 are not negative."""
-    if not isinstance(loss, MarginLoss):
+    if not isinstance(loss, (str, MarginLoss)):
+        _checks.wrong_type("loss", "be a name in `margins.LOSSES` or a `MarginLoss`", type(loss).__name__)
+    if isinstance(loss, str):
         _checks.check_choice("loss", loss, LOSSES)
     phi: MarginLoss = loss if isinstance(loss, MarginLoss) else LOSSES[loss]
     if phi.name == "zero_one":

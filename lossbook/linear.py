@@ -196,6 +196,8 @@ def fit_linear(
     first = examples.first.features
     theta = None
     if start is not None:
+        if not isinstance(start, tuple) or len(start) < 2:
+            _checks.wrong_type("start", "be a pair (weights, intercept) or a `LinearFit`", type(start).__name__)
         check_line(start[0], start[1], first)
         theta = torch.cat([start[0], start[1][None]]).detach().to(first.device, torch.float64)
     if solver == "sgd":
