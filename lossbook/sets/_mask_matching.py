@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from lossbook.sets._points import corners, read_shared
-from lossbook.sets.mask_costs import mask_costs, point_costs
+from lossbook.sets.mask_costs import mask_costs, mask_scratch, point_costs
 
 
 def matching_costs(mask_logits: Tensor, masks: Sequence[Tensor], points: Tensor | None, mask_weight: float, dice_weight: float) -> Tensor:
@@ -26,10 +26,10 @@ def matching_costs(mask_logits: Tensor, masks: Sequence[Tensor], points: Tensor 
 
 def costs_by_image(mask_logits: Tensor, masks: Sequence[Tensor], points: Tensor | None, mask_weight: float, dice_weight: float) -> Tensor:
     """No query is compared with another image's masks, and every temporary is small."""
-    layers, batch, count, *size = mask_logits.shape
+    layers, batch, count = mask_logits.shape[:3]
     wide = torch.float64 if mask_logits.dtype == torch.float64 else torch.float32
     costs = mask_logits.new_zeros(layers, batch, count, max((len(truth) for truth in masks), default=0), dtype=wide)
-    scratch = mask_logits.new_empty(2 * count, size[0] * size[1], dtype=wide) if points is None else None
+    scratch = mask_scratch(mask_logits[0, 0].flatten(1), wide) if points is None and batch and layers else None
     for image, truth in enumerate(masks):
         small = nearest(truth, mask_logits.shape[-2:]).flatten(1).to(wide) if points is None else truth
         for layer in range(layers if len(truth) else 0):

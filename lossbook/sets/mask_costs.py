@@ -13,7 +13,8 @@ from lossbook._focal_kernel import widened
 from lossbook._reduction import Reduction, check_reduction, reduce
 
 ALPHA, GAMMA = 0.25, 2.0  # of the focal loss in MaskFormer
-_PIECE = 2**17  # elements that are computed together: their temporaries stay in the cache
+_PIECE = 2**16  # elements that are computed together: their temporaries stay in the cache
+_SCRATCH = 2**20  # elements of a matrix product's left side
 
 
 class MaskCosts(NamedTuple):
@@ -43,7 +44,7 @@ def dice_loss(mask_logits: Tensor, masks: Tensor, *, reduction: Reduction = "mea
         tensor([0.2501])
 
     Reference:
-        F. Milletari et al., V-Net, 2016, equation 1; the + 1 and the plain sums below are those of B. Cheng et al., 2021.
+        F. Milletari et al., V-Net, 2016, section 3; the + 1 and the plain sums below are those of B. Cheng et al., 2021.
 
     Conventions:
         V-Net squares the terms of the denominator. The + 1 makes the loss of an empty mask that is found empty 0.
@@ -101,40 +102,52 @@ def pairwise_mask_costs(mask_logits: Tensor, masks: Tensor, *, kind: Literal["fo
 def mask_costs(mask_logits: Tensor, masks: Tensor, *, focal: bool, scratch: Tensor | None = None) -> MaskCosts:
     """`pairwise_mask_costs` of [Q, P] and [N, P]: one matrix product of 2 Q rows with the masks.
 
-    `scratch` [2 Q, P] is overwritten: a caller with many images saves its page faults.
+    Without a gradient, the rows of a few queries at a time go into `scratch`; a caller with many images hands in the same one.
     """
     count, pixels = mask_logits.shape
     if not values_readable(mask_logits) or (mask_logits.requires_grad and torch.is_grad_enabled()):
         probs, miss = mask_logits.sigmoid(), F.softplus(mask_logits, threshold=40.0)
         negative = (1 - ALPHA) * probs.square() * miss if focal else miss
         positive = ALPHA * (1 - probs).square() * (miss - mask_logits) if focal else miss - mask_logits
-        rows, offset = torch.cat([positive - negative, probs]), negative.sum(1)
+        signal, shared = (positive - negative) @ masks.t(), probs @ masks.t()
+        offset, sizes = negative.sum(1), probs.sum(1)
     else:
-        rows = mask_logits.new_empty(2 * count, pixels) if scratch is None else scratch
-        offset = mask_logits.new_empty(count)
-        step = max(_PIECE // max(pixels, 1), 1)
-        for low in range(0, count, step):
-            piece = slice(low, min(low + step, count))
-            _fill(mask_logits[piece], rows[piece], rows[count:][piece], offset[piece], focal=focal)
-    products = rows @ masks.t()
-    sizes = rows[count:].sum(1)[:, None] + masks.sum(1)
-    mask = (products[:count] + offset[:, None]) / max(pixels, 1)
-    return MaskCosts(mask, 1 - (2 * products[count:] + 1) / (sizes + 1))
+        rows = mask_scratch(mask_logits, mask_logits.dtype) if scratch is None else scratch
+        signal, shared = (mask_logits.new_empty(count, len(masks)) for _ in range(2))
+        offset, sizes = (mask_logits.new_empty(count) for _ in range(2))
+        for low in range(0, count, len(rows) // 2):
+            some = slice(low, min(low + len(rows) // 2, count))
+            few = mask_logits[some]
+            _fill(few, rows[: len(few)], rows[len(few) : 2 * len(few)], offset[some], focal=focal)
+            products = rows[: 2 * len(few)] @ masks.t()
+            signal[some], shared[some] = products[: len(few)], products[len(few) :]
+            torch.sum(rows[len(few) : 2 * len(few)], 1, out=sizes[some])
+    mask = (signal + offset[:, None]) / max(pixels, 1)
+    return MaskCosts(mask, 1 - (2 * shared + 1) / (sizes[:, None] + masks.sum(1) + 1))
+
+
+def mask_scratch(mask_logits: Tensor, dtype: torch.dtype) -> Tensor:
+    """Room for the two rows of as many queries of [Q, P] as fit in about four megabytes."""
+    count, pixels = mask_logits.shape
+    return mask_logits.new_empty(2 * max(min(_SCRATCH // max(2 * pixels, 1), count), 1), pixels, dtype=dtype)
 
 
 def _fill(logits: Tensor, signal: Tensor, probs: Tensor, offset: Tensor, *, focal: bool) -> None:
-    """pos − neg, p and rowsum(neg) of some queries, without a tensor that leaves the cache. −ln(1 − p) = ln(1 + e^x), and −ln p is x less."""
-    torch.sigmoid(logits, out=probs)
-    miss = F.softplus(logits, threshold=40.0)
-    if not focal:
-        torch.sum(miss, -1, out=offset)
-        torch.neg(logits, out=signal)
-        return
-    negative = (probs * probs).mul_(miss)
-    torch.sum(negative, -1, out=offset).mul_(1 - ALPHA)
-    other = torch.rsub(probs, 1)
-    torch.mul(other.mul_(other), miss.sub_(logits), out=signal)
-    signal.mul_(ALPHA).sub_(negative, alpha=1 - ALPHA)
+    """pos − neg, p and rowsum(neg) of some queries. −ln(1 − p) is ln(1 + e^x), and −ln p is x less."""
+    step = max(_PIECE // max(logits.shape[1], 1), 1)
+    for low in range(0, len(logits), step):
+        x, p, s, o = (values[low : low + step] for values in (logits, probs, signal, offset))
+        torch.sigmoid(x, out=p)
+        miss = F.softplus(x, threshold=40.0)
+        if not focal:
+            torch.sum(miss, -1, out=o)
+            torch.neg(x, out=s)
+            continue
+        negative = (p * p).mul_(miss)
+        torch.sum(negative, -1, out=o).mul_(1 - ALPHA)
+        other = torch.rsub(p, 1)
+        torch.mul(other.mul_(other), miss.sub_(x), out=s)
+        s.mul_(ALPHA).sub_(negative, alpha=1 - ALPHA)
 
 
 def point_costs(scores: Tensor, masks: Tensor) -> MaskCosts:
