@@ -19,6 +19,7 @@ from jupyter_cache.base import CacheBundleIn
 from jupyter_cache.executors.utils import ExecutionResult, single_nb_execution
 from myst_nb.core.read import create_nb_reader
 from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell
 from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.environment import BuildEnvironment
@@ -28,11 +29,23 @@ WORKERS = 2
 # Explorers write only their static HTML, and two kernels share two cores without a quarrel.
 KERNEL_ENVIRONMENT = {"LOSSBOOK_STATIC": "1", "MPLBACKEND": "agg", "OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
 
+# Asked of a kernel when its page is done. Linux's ru_maxrss remembers the process that started the kernel; VmHWM is the kernel's own.
+PEAK_MEMORY = r"""
+import pathlib, re, sys
+_status = pathlib.Path("/proc/self/status")
+if _status.exists():
+    print(1024 * int(re.search(r"VmHWM:\s+(\d+)", _status.read_text())[1]))
+else:
+    import resource
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024))
+"""
+
 
 def fingerprint(root: Path) -> str:
-    """A hash of the names and bytes of all files in `lossbook/`, of the lock, and of the Python version."""
+    """A hash of the names and bytes of all files in `lossbook/`, of the lock, of this module, and of the Python version."""
     package = (path for path in (root / "lossbook").rglob("*") if path.is_file() and "__pycache__" not in path.parts)
     digest = hashlib.sha256(f"python {sys.version_info.major}.{sys.version_info.minor}".encode())
+    digest.update(Path(__file__).read_bytes())
     for path in sorted([*package, root / "requirements.txt"]):
         if path.exists():
             content = path.read_bytes()
@@ -57,9 +70,15 @@ def drop_old_caches(app: Sphinx, failure: Exception | None) -> None:
                 shutil.rmtree(old)
 
 
-def execute(notebook: NotebookNode, path: Path, timeout: int) -> ExecutionResult:
-    """Run a notebook in a kernel of its own, in its own folder. ipykernel's own warnings, about local ports, stay out of the build's."""
-    return single_nb_execution(notebook, cwd=str(path.parent), timeout=timeout, allow_errors=False, extra_arguments=["--log-level=ERROR"])
+def execute(notebook: NotebookNode, path: Path, timeout: int) -> tuple[ExecutionResult, int]:
+    """Run a notebook in a kernel of its own, in its own folder; the most memory that the kernel held, in bytes (0 where a cell raised).
+
+    ipykernel's own warnings, about local ports, stay out of the build's.
+    """
+    notebook.cells.append(new_code_cell(PEAK_MEMORY))
+    result = single_nb_execution(notebook, cwd=str(path.parent), timeout=timeout, allow_errors=False, extra_arguments=["--log-level=ERROR"])
+    asked = notebook.cells.pop()
+    return result, int(asked.outputs[0].text) if result.err is None else 0
 
 
 def execute_in_parallel(app: Sphinx, env: BuildEnvironment, docnames: list[str]) -> None:
@@ -83,13 +102,13 @@ def execute_in_parallel(app: Sphinx, env: BuildEnvironment, docnames: list[str])
     raised = []
     with ThreadPoolExecutor(WORKERS) as pool:
         results = pool.map(lambda page: execute(page[2], page[1], settings.execution_timeout), waiting)
-        for (docname, path, notebook), result in zip(waiting, results, strict=True):
+        for (docname, path, notebook), (result, peak) in zip(waiting, results, strict=True):
             if result.err is not None:
                 raised.append(f"{docname} raised:\n\n{result.err}")
                 continue
-            bundle = CacheBundleIn(notebook, str(path), data={"execution_seconds": result.time})
+            bundle = CacheBundleIn(notebook, str(path), data={"execution_seconds": result.time, "peak_bytes": peak})
             cache.cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
-            print(f"executed in {result.time:5.1f} s: {docname}", flush=True)
+            print(f"executed in {result.time:5.1f} s, {peak / 1e6:4.0f} MB: {docname}", flush=True)
     if raised:
         raise ExtensionError("\n\n".join(raised))
 

@@ -41,7 +41,7 @@ class TinyBook:
 
     def build(self, builder: str = "html", *, check: bool = True, **environment: str) -> str:
         command = [sys.executable, "-m", "sphinx", "-b", builder, "-W", "-n", "--keep-going", str(self.folder), str(self.out(builder))]
-        surroundings = {name: value for name, value in os.environ.items() if not name.startswith("LOSSBOOK_")}
+        surroundings = {name: value for name, value in os.environ.items() if not name.startswith("LOSSBOOK_") and name != "PYTHONPATH"}
         run = subprocess.run(command, capture_output=True, text=True, timeout=300, env={**surroundings, "NO_COLOR": "1", **environment})
         assert not check or run.returncode == 0, run.stdout + run.stderr
         return run.stdout + run.stderr

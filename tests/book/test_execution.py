@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from jupyter_cache import get_cache
 
 from tests.book.mini import TinyBook
 
@@ -56,7 +57,7 @@ def test_an_edit_of_one_page_executes_that_page_alone(tiny: TinyBook) -> None:
     tiny.page(PAGE.replace("'value'", "'worth'"), "other")
     printed = tiny.build()
     assert printed.count("executed in") == 1
-    assert "s: other" in printed
+    assert "MB: other" in printed
     assert "worth 1 1" in tiny.read("other").text
 
 
@@ -74,6 +75,17 @@ def test_the_cache_is_keyed_on_all_that_pages_import(
     before = fingerprint(book.folder)
     edit(book)
     assert (fingerprint(book.folder) != before) is changes
+
+
+def test_the_cache_knows_how_long_a_page_took_and_how_much_memory(tiny: TinyBook) -> None:
+    tiny.page("# Title\n\n```{code-cell} ipython3\nimport time\nlen(b'x' * 300_000_000)\ntime.sleep(1)\n```\n")
+    assert "MB: index" in tiny.build()
+    (folder,) = (tiny.folder / "_build/executed").iterdir()
+    (record,) = get_cache(str(folder)).list_cache_records()
+    assert 300e6 < record.data["peak_bytes"] < 900e6
+    assert 1 < record.data["execution_seconds"] < 60
+    assert "VmHWM" not in tiny.read().text, "the question to the kernel is no part of the page"
+    assert len(tiny.read().find_all(class_="cell")) == 1
 
 
 def test_a_cell_that_raises_fails_the_build_and_says_where(tiny: TinyBook) -> None:
