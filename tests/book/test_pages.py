@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from bs4 import Tag
+from jupyter_cache import get_cache
 
 from lossbook.claims import LEDGER
 from tests.book import site as book
@@ -37,6 +38,7 @@ THEME = [
     "exercise",
 ]
 TRACES = ("```", ":::", "{quiz}", "{glue", "{numref", "{ref}", "{eq}", "{doc}", "{cite", "[x] ", "[ ] ", "var(--", "undefined", "NOT as expected")
+SECONDS, MEMORY = 40, 1e9  # of a chapter's kernel; Binder gives it 2 GB
 PAGE_BUDGET = 500_000  # bytes gzipped: the page, its pictures and our own assets; the theme's and MathJax aside
 
 
@@ -111,6 +113,24 @@ def test_a_page_is_light(page: str) -> None:
     ours = [path for path in files if not path.relative_to(book.SITE).as_posix().startswith(theirs)]
     weight = sum(map(book.gzipped, [book.SITE / page, *(path for path in ours if path.name != "searchindex.js")]))
     assert weight < PAGE_BUDGET
+
+
+def executed() -> dict[str, dict[str, float]]:
+    """What the cache of the last build recorded, by page: `execution_seconds` and `peak_bytes`."""
+    folders = list((book.SITE.parent / "work/executed").iterdir())
+    assert len(folders) == 1, "the build keeps one cache"
+    records = get_cache(str(folders[0])).list_cache_records()
+    root = book.SITE.parent.parent
+    return {Path(record.uri).relative_to(root).with_suffix(".html").as_posix(): record.data for record in records}
+
+
+def test_every_chapter_runs_in_a_small_kernel() -> None:
+    found = executed()
+    assert {page for page in CHAPTERS if book.article(page).find(class_="cell")} <= set(found)
+    for page in CHAPTERS:
+        if page in found:
+            assert 0 < found[page]["peak_bytes"] < MEMORY, f"{page} held {found[page]['peak_bytes'] / 1e6:.0f} MB"
+            assert 0 < found[page]["execution_seconds"] < SECONDS, f"{page} took {found[page]['execution_seconds']:.0f} s"
 
 
 @pytest.mark.parametrize("page", CHAPTERS)
