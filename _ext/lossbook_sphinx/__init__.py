@@ -1,4 +1,4 @@
-"""What The Loss Book adds to Sphinx: keyed and parallel execution, quizzes, figures before their code, one setting for the address of the book."""
+"""What The Loss Book adds to Sphinx: parallel execution in a cache that knows the package, quizzes, reference pages, one setting for the address."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from sphinx.application import Sphinx
 
-from . import address, cells, execution, icons, quiz
+from . import address, cells, execution, icons, ledger, quiz
 
 
 def source_hash() -> int:
@@ -18,6 +18,6 @@ def source_hash() -> int:
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Set up every part."""
-    for part in (address, cells, execution, icons, quiz):
+    for part in (address, cells, execution, icons, ledger, quiz):
         part.setup(app)
     return {"env_version": source_hash(), "parallel_read_safe": True, "parallel_write_safe": True}
