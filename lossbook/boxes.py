@@ -188,6 +188,9 @@ def iou_loss(boxes_xyxy: Tensor, targets_xyxy: Tensor, *, reduction: Reduction =
 
     Reference:
         J. Yu et al., UnitBox, 2016, who take −ln IoU.
+
+    Conventions:
+        mmdetection's `IoULoss` is −ln IoU as well. No small number is added to a denominator: boxes of area 0 are handled.
     """
     _check_pairs(boxes_xyxy, targets_xyxy, reduction)
     return reduce((1 - _iou(_overlap(_widen(boxes_xyxy), _widen(targets_xyxy)))).to(boxes_xyxy.dtype), reduction)
@@ -269,7 +272,8 @@ def ciou_loss(boxes_xyxy: Tensor, targets_xyxy: Tensor, *, reduction: Reduction 
         Z. Zheng et al., Distance-IoU loss, 2020, equations 8 to 11.
 
     Conventions:
-        α = v / (1 − IoU + v) weighs and is held constant in the gradient, as in torchvision; the true gradient of α v is another.
+        α = v / (1 − IoU + v) weighs and is held constant in the gradient, as in torchvision; the true gradient of α v is another,
+        and code that writes v² / (1 − IoU + v), as mmdetection has done, takes that one.
     """
     _check_pairs(boxes_xyxy, targets_xyxy, reduction)
     boxes, targets = _widen(boxes_xyxy), _widen(targets_xyxy)

@@ -136,6 +136,12 @@ def test_quality_and_varifocal_are_mmdetections(device: torch.device, real_dtype
     for beta in (1.0, 2.0):
         assert_near(focal.quality_focal_loss(*here, beta=beta, reduction="none"), mmdetection_quality_focal(logits, quality, beta))
         assert_near(focal.varifocal_loss(*here, gamma=beta, reduction="none"), mmdetection_varifocal(logits, quality, 0.75, beta))
+        for ours, theirs in (
+            (lambda x: focal.quality_focal_loss(x, here[1], beta=beta), lambda x: mmdetection_quality_focal(x, quality, beta).mean()),  # noqa: B023
+            (lambda x: focal.varifocal_loss(x, here[1], gamma=beta), lambda x: mmdetection_varifocal(x, quality, 0.75, beta).mean()),  # noqa: B023
+        ):
+            for mine, plain in zip(with_gradient(ours, here[0]), with_gradient(theirs, logits), strict=True):
+                assert_near(mine, plain)
     assert_near(focal.quality_focal_loss(*here), mmdetection_quality_focal(logits, quality, 2.0).mean())
     assert_near(focal.varifocal_loss(*here, reduction="sum"), mmdetection_varifocal(logits, quality, 0.75, 2.0).sum())
 
