@@ -15,6 +15,18 @@ from torch import Tensor
 from lossbook._checks import check_floating, check_number, check_range, check_same_shape, wrong_value
 from lossbook._search import Phi, both_sides, evaluate, interpolate, lower_hull, weighted
 
+__all__ = [
+    "CalibrationCheck",
+    "EstimateReport",
+    "calibration_check",
+    "conditional_risk",
+    "estimate_report",
+    "excess_risk_bound",
+    "minimal_risk",
+    "minimizer",
+    "psi_transform",
+]
+
 _THETAS = torch.linspace(0, 1, 1025, dtype=torch.float64)
 
 

@@ -15,6 +15,8 @@ from lossbook._classes import check_class_labels, check_class_targets, class_axi
 from lossbook._reduction import Reduction, check_reduction, reduce
 from lossbook._stable import times_log
 
+__all__ = ["adjust_logits", "binary_cross_entropy", "cross_entropy", "generalized_cross_entropy", "kl_divergence"]
+
 
 def cross_entropy(
     logits: Tensor,

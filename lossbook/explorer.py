@@ -25,6 +25,8 @@ from lossbook._controls import Control, read_controls
 from lossbook._layout import Layout
 from lossbook._page import content_security_policy as content_security_policy
 
+__all__ = ["Caps", "Explorer", "Frame", "explore"]
+
 
 class Frame(NamedTuple):
     """One setting drawn: the figure as a tree, and the sentence beside it."""

@@ -17,6 +17,8 @@ from lossbook._focal_kernel import focal_and_slope, plain_focal, power, widened
 from lossbook._onepass import OnePass, one_pass
 from lossbook._reduction import Reduction, check_reduction, reduce
 
+__all__ = ["quality_focal_loss", "recover_eta", "sigmoid_focal_loss", "softmax_focal_loss", "varifocal_loss"]
+
 
 def _check_elementwise(logits: Tensor, targets: Tensor, name: str, reduction: str) -> Tensor:
     check_floating("logits", logits)

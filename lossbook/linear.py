@@ -18,6 +18,8 @@ from lossbook._minimize import solve
 from lossbook._objective import Problem
 from lossbook.margins import MarginLoss
 
+__all__ = ["Line", "LinearFit", "fit_linear", "regularized_risk", "sgd_step"]
+
 INTERCEPTS = ("free", "regularized", "none")
 SCHEDULES = ("constant", "inverse", "inverse_sqrt", "pegasos")
 AVERAGES = ("none", "uniform", "polynomial")

@@ -21,8 +21,27 @@ import torch
 from torch import Tensor
 
 from lossbook import _checks
-from lossbook._margin_loss import MarginLoss as MarginLoss
+from lossbook._margin_loss import MarginLoss
 from lossbook._stable import log1pexp
+
+__all__ = [
+    "LOSSES",
+    "MarginLoss",
+    "exponential",
+    "hinge",
+    "logistic",
+    "logistic2",
+    "perceptron",
+    "ramp",
+    "ramp_loss",
+    "ramp_minus_one",
+    "savage",
+    "sigmoid",
+    "squared",
+    "squared_hinge",
+    "unhinged",
+    "zero_one",
+]
 
 INF = math.inf
 

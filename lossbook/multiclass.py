@@ -15,6 +15,8 @@ from lossbook._checks import check_choice, check_distribution, check_floating, c
 from lossbook._classes import check_class_labels, class_axis
 from lossbook._reduction import check_reduction, reduce
 
+__all__ = ["OptimalScores", "crammer_singer", "lee_lin_wahba", "optimal_scores", "weston_watkins"]
+
 if TYPE_CHECKING:
     import numpy as np
 

@@ -26,6 +26,8 @@ from torch import Tensor
 
 from lossbook._checks import check_choice, check_floating, check_integer, check_ndim, check_range, check_tensor, wrong_type, wrong_value
 
+__all__ = ["UncertaintyWeighting", "mgda", "pcgrad", "task_gradients"]
+
 _Array = npt.NDArray[np.float64]
 KINDS = ("regression", "classification")
 

@@ -16,6 +16,8 @@ from torch import Tensor
 from lossbook._checks import check_floating, check_integer, check_ndim, check_number, check_same_shape, wrong_value
 from lossbook._runs import Array, overlap
 
+__all__ = ["ClassQuality", "PanopticQuality", "panoptic_counts", "panoptic_map", "panoptic_quality", "quality_of_counts"]
+
 
 class ClassQuality(NamedTuple):
     """One class: its quality, the summed IoU of its matches, and its matched, spurious and missed segments."""

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 from lossbook import _matplotlib, _svg
 from lossbook._checks import wrong_type, wrong_value
 
+__all__ = ["COLORS", "LOSS_STYLES", "PALETTE", "StaticFigure", "display", "show", "style", "stylesheet", "subplots", "to_html", "use"]
+
 PALETTE: dict[str, tuple[str, str]] = {  # name: (on light paper, on dark paper)
     "ink": ("#1f2430", "#e6e9ef"),
     "muted": ("#5b6472", "#a3acba"),

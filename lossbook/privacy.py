@@ -14,6 +14,8 @@ from torch import Tensor
 from lossbook import _checks
 from lossbook._reduction import check_reduction, reduce
 
+__all__ = ["RandomizedResponse", "majority_excess_risk", "sample_inflation"]
+
 
 @dataclass(frozen=True)
 class RandomizedResponse:

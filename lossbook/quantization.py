@@ -23,6 +23,8 @@ from lossbook._classes import check_class_labels, class_axis
 from lossbook._reduction import Reduction, check_reduction, reduce
 from lossbook._stable import at_least_float32, log_sigmoid
 
+__all__ = ["grid_scale", "quantize", "quantize_probs", "worst_change", "worst_cross_entropy_change"]
+
 
 def grid_scale(values: Tensor, *, bits: int) -> Tensor:
     """The step of the smallest grid of `bits` bits that reaches the largest value: max |values| / (2^(bits-1) - 1).

@@ -15,6 +15,8 @@ from lossbook._checks import check_floating, check_range, check_same_shape, chec
 from lossbook._classes import check_class_labels, class_axis
 from lossbook._reduction import Reduction, check_reduction, reduce
 
+__all__ = ["savage_loss", "sparsemax", "sparsemax_loss", "spherical_loss"]
+
 
 def savage_loss(entropy: Callable[[Tensor], Tensor], probs: Tensor, targets: Tensor, *, reduction: Reduction = "mean") -> Tensor:
     r"""The proper loss of an entropy: ℓ(t, q) = H(q) + (t − q) H′(q), the tangent of H at q read off at the outcome t.

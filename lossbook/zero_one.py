@@ -14,6 +14,8 @@ from torch import Tensor
 from lossbook import _checks
 from lossbook._reduction import check_reduction, reduce
 
+__all__ = ["Line", "best_line", "count_dichotomies", "smoothed_risk"]
+
 _BLOCK = 1 << 20  # elements of one block of the sweep: pivots times points
 
 

@@ -15,8 +15,25 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lossbook.data.scenes import Scenes as Scenes
-from lossbook.data.scenes import digit_scenes as digit_scenes
+from lossbook.data.scenes import Scenes, digit_scenes
+
+__all__ = [
+    "LICENCES",
+    "Grouped",
+    "Images",
+    "Instances",
+    "Scenes",
+    "Tabular",
+    "Texts",
+    "adult",
+    "breast_cancer",
+    "digit_scenes",
+    "digits",
+    "german",
+    "nuclei",
+    "sms_spam",
+    "standardize",
+]
 
 LICENCES = {
     "adult": "UCI Adult (B. Becker, R. Kohavi, 1996), doi 10.24432/C5XW20; CC BY 4.0. 12,000 rows drawn from the 45,222 complete ones.",

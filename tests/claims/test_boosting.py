@@ -13,16 +13,6 @@ from lossbook.boosting import AdaBoost
 from lossbook.claims import LEDGER
 from lossbook.claims import boosting as claims
 
-VERDICTS = {"C41": "holds", "C42": "conditional", "C43": "holds", "C44": "holds", "C45": "conditional", "X09": "holds"}
-
-
-@pytest.mark.parametrize("claim_id", VERDICTS)
-def test_claim_holds_with_its_verdict(claim_id: str) -> None:
-    for seed in range(2):
-        assert LEDGER[claim_id].measure(seed).holds
-    assert LEDGER[claim_id].verdict == VERDICTS[claim_id]
-    assert LEDGER[claim_id].chapter == "boosting"
-
 
 def test_c41_adaboost_by_loops() -> None:
     features, signs, _ = (tensor.numpy() for tensor in claims.tumours(0))

@@ -15,16 +15,6 @@ from scipy.stats import norm
 from lossbook.claims import LEDGER
 from lossbook.claims import confidence as claims
 
-VERDICTS = {"C46": "conditional", "C47": "conditional", "X07": "holds"}
-
-
-@pytest.mark.parametrize("claim_id", VERDICTS)
-def test_claim_holds_with_its_verdict(claim_id: str) -> None:
-    for seed in range(2):
-        assert LEDGER[claim_id].measure(seed).holds
-    assert LEDGER[claim_id].verdict == VERDICTS[claim_id]
-    assert LEDGER[claim_id].chapter == "confidence"
-
 
 def test_c46_the_limit_by_simulation_of_its_own_equations(rng: np.random.Generator) -> None:
     # with d / n near 0 nothing is inflated

@@ -12,13 +12,6 @@ from lossbook.claims import LEDGER
 from lossbook.claims import imbalance as claims
 
 
-@pytest.mark.parametrize(("claim_id", "verdict"), [("C54", "conditional"), ("C55", "holds"), ("C56", "conditional")])
-def test_claim_holds_with_its_verdict(claim_id: str, verdict: str) -> None:
-    for seed in range(3):
-        assert LEDGER[claim_id].measure(seed).holds
-    assert LEDGER[claim_id].verdict == verdict
-
-
 def test_numbers_of_the_ledger() -> None:
     assert LEDGER["C55"].measure().value == 120_087
     found = LEDGER["C56"].measure()

@@ -8,14 +8,6 @@ import pytest
 from lossbook import claims
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_claim_holds_as_the_ledger_says(seed: int) -> None:
-    claim = claims.LEDGER["C40"]
-    found = claim.measure(seed)
-    assert found.holds, found
-    assert (claim.verdict, claim.chapter) == ("conditional", "learning")
-
-
 def test_c40_the_step_by_hand() -> None:
     """w + 0.3 (-4, 1) = (-0.2, 0.3): three right answers turn wrong, the wrong one turns right, and the hinge falls."""
     x = np.array([[1, 0], [1, 0.2], [1, -0.2], [-4, 1]])

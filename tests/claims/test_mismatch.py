@@ -11,13 +11,6 @@ from lossbook.claims import mismatch as claims
 from lossbook.consistency import EstimateReport, estimate_report
 
 
-@pytest.mark.parametrize(("claim_id", "verdict"), [("C23", "holds"), ("C24", "holds")])
-def test_claim_holds_with_its_verdict(claim_id: str, verdict: str) -> None:
-    for seed in range(4):
-        assert LEDGER[claim_id].measure(seed).holds
-    assert LEDGER[claim_id].verdict == verdict
-
-
 def test_coin_numbers_against_scipy() -> None:
     """0.8 k/25 > 1/2 from 16 heads on, a majority from 13 on; the shrunken mean has bias 0.2 * 0.6 and variance 0.64 * 0.24/25."""
     details = LEDGER["C23"].measure().details

@@ -9,13 +9,6 @@ from lossbook.claims import LEDGER
 from lossbook.claims import opportunity_cost as claims
 
 
-@pytest.mark.parametrize(("claim_id", "verdict"), [("C61", "conditional"), ("C62", "holds")])
-def test_claim_holds_with_its_verdict(claim_id: str, verdict: str) -> None:
-    for seed in range(2):
-        assert LEDGER[claim_id].measure(seed).holds
-    assert LEDGER[claim_id].verdict == verdict
-
-
 def test_numbers_of_the_ledger() -> None:
     cliff, bayes = LEDGER["C61"].measure(), LEDGER["C62"].measure()
     assert cliff.value == pytest.approx(9987.75, abs=5e-3)

@@ -10,13 +10,6 @@ from lossbook.claims import LEDGER
 from lossbook.claims import privacy as claims
 
 
-@pytest.mark.parametrize(("claim_id", "verdict"), [("C65", "conditional"), ("C66", "conditional"), ("C67", "conditional"), ("X05", "holds")])
-def test_claim_holds_with_its_verdict(claim_id: str, verdict: str) -> None:
-    for seed in range(3):
-        assert LEDGER[claim_id].measure(seed).holds
-    assert LEDGER[claim_id].verdict == verdict
-
-
 def test_numbers_of_the_ledger() -> None:
     assert LEDGER["C65"].measure().value == pytest.approx(0.2689, abs=4e-3)
     assert LEDGER["C66"].measure().expected == pytest.approx(0.06450, abs=5e-6)

@@ -9,28 +9,6 @@ import torch
 
 from lossbook import claims, margins
 
-VERDICTS = {
-    "C02": "conditional",
-    "C03": "holds",
-    "C07": "false",
-    "C08": "false",
-    "C10": "holds",
-    "C11": "holds",
-    "C12": "holds",
-    "C13": "conditional",
-    "C14": "holds",
-}
-
-
-@pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("claim_id", VERDICTS)
-def test_claim_holds_as_the_ledger_says(claim_id: str, seed: int) -> None:
-    claim = claims.LEDGER[claim_id]
-    found = claim.measure(seed)
-    assert found.holds, found
-    assert claim.verdict == VERDICTS[claim_id]
-    assert claim.chapter == "surrogates"
-
 
 def test_c02_the_hinge_has_a_kink_and_the_logistic_loss_has_none() -> None:
     around = torch.tensor([1 - 1e-9, 1 + 1e-9], dtype=torch.float64)
