@@ -10,7 +10,7 @@ PIP := $(PYTHON) -m pip --disable-pip-version-check
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help book test test-package serve links lint format chapter lock clean
+.PHONY: help book test test-package bench serve links lint format chapter lock clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' Makefile | expand -t 22
@@ -24,6 +24,9 @@ test: book  ## everything: the package, the claims, the built pages, the browser
 
 test-package: $(INSTALLED)  ## only what needs neither the built book nor a browser
 	@$(PYTHON) -m pytest -q -n $(JOBS) --dist worksteal -m "not browser and not site"
+
+bench: $(INSTALLED)  ## speed and cost against what people use; ONLY="sets focal" runs these alone, SPEND=10 repeats them for longer
+	@$(PYTHON) -m benchmarks $(ONLY) $(if $(SPEND),--seconds $(SPEND))
 
 serve: book  ## build the book and serve it on this machine
 	@$(PYTHON) _ext/serve.py

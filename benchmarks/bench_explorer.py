@@ -1,38 +1,42 @@
-"""Explorers against matplotlib's `to_jshtml` and one PNG a frame: bytes and CPU time a frame, interleaved, medians; the slider's latency in Chromium.
+"""Explorers against matplotlib's `to_jshtml` and one PNG a frame: bytes and CPU time a frame, and the slider's latency in Chromium.
 
-python -m benchmarks.bench_explorer [--frames 40] [--repeats 3] [--no-browser]
+python -m benchmarks.bench_explorer
 """
 
 from __future__ import annotations
 
-import argparse
+import base64
 import gzip
 import io
 import os
 import tempfile
-import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from statistics import median, quantiles
 from typing import Any
 
-os.environ["MPLBACKEND"] = "agg"
-os.environ["LOSSBOOK_STATIC"] = "1"
-
+import matplotlib
 import numpy as np
+from matplotlib.animation import FuncAnimation
 from matplotlib.figure import Figure
 
+from benchmarks.harness import Budget, Comparison, Spread, in_turn, main, spread
 from lossbook import explore, plots
+from tests import chromium
 
+os.environ.update(MPLBACKEND="agg", LOSSBOOK_STATIC="1")
 warnings.filterwarnings("ignore", message="Animation was deleted")
+FRAMES = 40
+
 Fill = Callable[[Any, float], None]
 GRID = np.linspace(-3, 3, 200)
 CLOUD = np.random.default_rng(0).normal(size=(2, 300))
 
 
 def line(axes: Any, t: float) -> None:
-    """Two curves and a point."""
+    """two curves and a point"""
     axes.plot(GRID, np.sin(GRID + t))
     axes.plot(GRID, np.exp(-((GRID - t) ** 2)))
     axes.plot([t], [1.0], "o", gid="point")
@@ -40,7 +44,7 @@ def line(axes: Any, t: float) -> None:
 
 
 def scatter(axes: Any, t: float) -> None:
-    """A turning cloud of 300 points and its boundary."""
+    """a turning cloud of 300 points and its boundary"""
     x, y = np.cos(t) * CLOUD[0] - np.sin(t) * CLOUD[1], np.sin(t) * CLOUD[0] + np.cos(t) * CLOUD[1]
     axes.scatter(x, y, c=np.where(CLOUD[0] > 0, plots.COLORS["blue"], plots.COLORS["orange"]))
     axes.plot(GRID, np.tan(t) * GRID)
@@ -48,29 +52,26 @@ def scatter(axes: Any, t: float) -> None:
 
 
 def contour(axes: Any, t: float) -> None:
-    """Filled contours, whose number of pieces changes."""
+    """filled contours, whose number of pieces changes"""
     x, y = np.meshgrid(GRID[::4], GRID[::4])
     axes.contourf(x, y, np.sin(x + t) * np.cos(y * t), levels=8)
 
 
-def settings(frames: int) -> np.ndarray:
-    return np.linspace(0.0, 1.5, frames)
+def settings() -> np.ndarray:
+    return np.linspace(0.0, 1.5, FRAMES)
 
 
-def as_explorer(fill: Fill, frames: int) -> str:
+def as_explorer(fill: Fill) -> str:
     def draw(frame: int = 0) -> Figure:
         figure, axes = plots.subplots()
-        fill(axes, settings(frames)[frame])
+        fill(axes, settings()[frame])
         return figure
 
-    return explore(draw, frame=(0, frames - 1), max_bytes=10**8).html
+    return explore(draw, frame=(0, FRAMES - 1), max_bytes=10**8).html
 
 
-def as_jshtml(fill: Fill, frames: int) -> str:
+def as_jshtml(fill: Fill) -> str:
     """`to_jshtml` keeps one figure and draws its axes anew; as its documentation does."""
-    import matplotlib
-    from matplotlib.animation import FuncAnimation
-
     figure, _ = plots.subplots()
 
     def update(t: float) -> list[Any]:
@@ -79,15 +80,13 @@ def as_jshtml(fill: Fill, frames: int) -> str:
         return []
 
     with matplotlib.rc_context({"animation.embed_limit": 1000, "savefig.facecolor": "white"}):
-        return str(FuncAnimation(figure, update, frames=settings(frames), init_func=list).to_jshtml())
+        return str(FuncAnimation(figure, update, frames=settings(), init_func=list).to_jshtml())
 
 
-def as_pngs(fill: Fill, frames: int) -> str:
+def as_pngs(fill: Fill) -> str:
     """One image a frame at twice the density, as a sharp screen needs, in base64, as a page that stands alone needs."""
-    import base64
-
     pages = []
-    for t in settings(frames):
+    for t in settings():
         buffer = io.BytesIO()
         figure, axes = plots.subplots()
         fill(axes, t)
@@ -96,25 +95,39 @@ def as_pngs(fill: Fill, frames: int) -> str:
     return "\n".join(pages)
 
 
-WAYS = {"lossbook.explore": as_explorer, "to_jshtml, 100 dpi": as_jshtml, "PNG a frame, 200 dpi": as_pngs}
+PEERS: dict[str, Callable[[Fill], str]] = {"matplotlib's to_jshtml, 100 dpi": as_jshtml, "a PNG a frame, 200 dpi": as_pngs}
 
 
-def measure(fill: Fill, frames: int, repeats: int) -> str:
-    """Print a table and return the explorer."""
-    spent: dict[str, list[float]] = {name: [] for name in WAYS}
-    pages: dict[str, str] = {}
-    for _ in range(repeats):
-        for name, way in WAYS.items():
-            began = time.process_time()
-            pages[name] = way(fill, frames)
-            spent[name].append((time.process_time() - began) / frames)
-    print(f"\n{fill.__doc__} {frames} frames, median of {repeats}")
-    print(f"{'':24s}{'bytes/frame':>12s}{'gzipped':>10s}{'ratio':>8s}{'CPU ms/frame':>14s}{'ratio':>8s}")
-    best, quick = len(gzip.compress(pages["lossbook.explore"].encode())), median(spent["lossbook.explore"])
-    for name, page in pages.items():
-        packed, cpu = len(gzip.compress(page.encode())), median(spent[name])
-        print(f"{name:24s}{len(page) / frames:12.0f}{packed / frames:10.0f}{packed / best:7.1f}x{1e3 * cpu:14.1f}{cpu / quick:7.2f}x")
-    return pages["lossbook.explore"]
+@dataclass(frozen=True)
+class Explorer:
+    """One figure with a slider of `FRAMES` settings, every way."""
+
+    fill: Fill
+
+    @property
+    def work(self) -> str:
+        return f"explorer, {self.fill.__doc__}"
+
+    def measure(self, seconds: float) -> Iterator[Comparison]:
+        pages: dict[str, str] = {}
+
+        def make(name: str, way: Callable[[Fill], str]) -> None:
+            pages[name] = way(self.fill)
+
+        ways = {"ours": as_explorer, **PEERS}
+        times = in_turn([partial(make, name, way) for name, way in ways.items()], seconds, at_least=3)
+        each = [[milliseconds / FRAMES for milliseconds in column] for column in times]
+        size = {name: len(gzip.compress(page.encode())) / FRAMES for name, page in pages.items()}
+        for peer, column in zip(PEERS, each[1:], strict=True):
+            ratio = spread([slow / fast for fast, slow in zip(each[0], column, strict=True)])
+            yield Comparison(self.work, peer, "bytes a frame, gzipped", once(size["ours"]), once(size[peer]), once(size[peer] / size["ours"]))
+            yield Comparison(self.work, peer, "ms a frame", spread(each[0]), spread(column), ratio)
+        yield Budget(f"{self.work}, {FRAMES} frames", "KB gzipped", size["ours"] * FRAMES / 1000, 60)
+
+
+def once(value: float) -> Spread:
+    """What is the same every time."""
+    return Spread(value, value, value)
 
 
 LATENCY = """async () => {
@@ -137,35 +150,35 @@ LATENCY = """async () => {
 }"""
 
 
-def latency(pages: dict[str, str]) -> None:
-    """From the slider's event to the painted frame, the wait for the screen's next refresh (8 ms in the mean, 17 at worst, at 60 Hz) included."""
-    from playwright.sync_api import sync_playwright
+@dataclass(frozen=True)
+class Latency:
+    """From the slider's event to the painted frame in Chromium, the wait for the screen's next refresh (8 ms in the mean, 17 at worst) included."""
 
-    from tests import chromium
+    fill: Fill
 
-    print(f"\n{'Chromium, 200 moves':24s}{'script ms':>12s}{'p95':>8s}{'painted ms':>12s}{'p95':>8s}")
-    with tempfile.TemporaryDirectory() as folder, sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=chromium.find(), args=["--no-sandbox"])
-        page = browser.new_page()
-        for name, html in pages.items():
+    @property
+    def work(self) -> str:
+        return f"slider, {self.fill.__doc__}"
+
+    def measure(self, seconds: float) -> Iterator[Budget]:
+        from playwright.sync_api import sync_playwright
+
+        with tempfile.TemporaryDirectory() as folder, sync_playwright() as driver:
             path = Path(folder, "page.html")
-            path.write_text(f"<!doctype html><meta charset=utf-8>{html}", encoding="utf-8")
+            path.write_text(f"<!doctype html><meta charset=utf-8>{as_explorer(self.fill)}", encoding="utf-8")
+            browser = driver.chromium.launch(executable_path=chromium.find(), args=["--no-sandbox"])
+            page = browser.new_page()
             page.goto(path.as_uri())
             script, painted = page.evaluate(LATENCY)
-            print(f"{name:24s}{median(script):12.2f}{quantiles(script, n=20)[-1]:8.2f}{median(painted):12.1f}{quantiles(painted, n=20)[-1]:8.1f}")
-        browser.close()
+            browser.close()
+        for name, times in (("script", script), ("event to painted frame", painted)):
+            middle, tail = np.quantile(times, [0.5, 0.95]).tolist()
+            yield Budget(f"{self.work} {name}, median", "ms", middle, 16)
+            yield Budget(f"{self.work} {name}, 95th percentile", "ms", tail, 16)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--frames", type=int, default=40)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--no-browser", action="store_true")
-    options = parser.parse_args()
-    pages = {fill.__name__: measure(fill, options.frames, options.repeats) for fill in (line, scatter, contour)}
-    if not options.no_browser:
-        latency(pages)
-
+FIGURES = (line, scatter, contour)
+JOBS = [*map(Explorer, FIGURES), *map(Latency, FIGURES)]
 
 if __name__ == "__main__":
-    main()
+    main(__doc__, JOBS, peers=["matplotlib"])

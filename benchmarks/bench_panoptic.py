@@ -1,22 +1,21 @@
-"""Panoptic quality against panopticapi's method and torchmetrics: one process, one thread, interleaved, CPU time, medians; values equal first.
+"""Panoptic quality against panopticapi's method and torchmetrics: the counts equal to 1e-12 first.
 
 panopticapi's method is written out here: two `np.unique` over the pixels (ids of the prediction, pairs of ids), then dictionaries. Its own
 evaluator also reads PNG files and decodes colours; that is left out.
 
-python benchmarks/bench_panoptic.py [--repeats 9] [--torchmetrics]
+python -m benchmarks.bench_panoptic
 """
 
 from __future__ import annotations
 
-import argparse
-import time
 from collections.abc import Callable
-from statistics import median
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks.harness import Case, Work, main
 from lossbook.panoptic import panoptic_counts
 
 HEIGHT, WIDTH, THINGS, STUFF, VOID = 1024, 2048, list(range(8)), list(range(8, 19)), 255
@@ -72,6 +71,7 @@ def panopticapi_method(prediction: Tensor, truth: Tensor) -> np.ndarray:
 
 
 def torchmetrics_method(prediction: Tensor, truth: Tensor) -> np.ndarray:
+    """Its union also leaves out the true pixels that are predicted void, so both agree where nothing is."""
     from torchmetrics.functional.detection._panoptic_quality_common import (
         _get_category_id_to_continuous_id,
         _get_void_color,
@@ -86,44 +86,40 @@ def torchmetrics_method(prediction: Tensor, truth: Tensor) -> np.ndarray:
     return torch.stack([part.double() for part in parts], -1).numpy()
 
 
-def seconds(call: Callable[[], object]) -> float:
-    start = time.process_time()
-    call()
-    return time.process_time() - start
-
-
 def ours(prediction: Tensor, truth: Tensor) -> np.ndarray:
     return panoptic_counts(prediction, truth, things=THINGS, stuff=STUFF, void=VOID).numpy()
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=9)
-    parser.add_argument("--torchmetrics", action="store_true", help="time torchmetrics too, once a scene (minutes)")
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    print(f"{'1024 x 2048, ms':34s} {'lossbook':>10s} {'panopticapi':>12s} {'ratio':>7s} {'torchmetrics':>14s} {'ratio':>7s}")
-    for name, segments, noise, dtype in (
-        ("20 segments", 20, 0.0, torch.int64),
-        ("100 segments", 100, 0.0, torch.int64),
-        ("100 segments, int32", 100, 0.0, torch.int32),
-        ("100 segments, half the pixels noise", 100, 0.5, torch.int64),
-        ("100 segments, all noise", 100, 1.0, torch.int64),
-    ):
-        truth = scene(segments, 0, noise=noise)
-        prediction = relabel(truth, 1).to(dtype)
-        truth = truth.to(dtype)
-        error = np.abs(ours(prediction, truth) - panopticapi_method(prediction, truth)).max()
-        if error > 1e-12:
-            raise SystemExit(f"{name}: counts differ by {error}")
-        times = [(seconds(lambda: ours(prediction, truth)), seconds(lambda: panopticapi_method(prediction, truth))) for _ in range(arguments.repeats)]  # noqa: B023
-        mine, theirs = (1e3 * median(column) for column in zip(*times, strict=True))
-        line = f"{name:34s} {mine:10.2f} {theirs:12.1f} {median(b / a for a, b in times):6.1f}x"
-        if arguments.torchmetrics and noise == 0 and dtype == torch.int64:
-            slow = 1e3 * seconds(lambda: torchmetrics_method(prediction, truth))  # noqa: B023
-            line += f" {slow:14.0f} {slow / mine:6.0f}x"
-        print(line)
+Method = Callable[[Tensor, Tensor], np.ndarray]
 
+
+def work(method: Method, segments: int, *, noise: float = 0.0, dtype: torch.dtype = torch.int64) -> Work:
+    truth = scene(segments, 0, noise=noise)
+    prediction, truth = relabel(truth, 1).to(dtype), truth.to(dtype)
+    if method is torchmetrics_method:
+        prediction[prediction[..., 0] == VOID] = torch.tensor([STUFF[-1], 0])
+    return Work(partial(ours, prediction, truth), partial(method, prediction, truth), touched=prediction.nbytes + truth.nbytes)
+
+
+def case(name: str, segments: int, goal: float | None = None, **settings: object) -> Case:
+    make = partial(work, panopticapi_method, segments, **settings)
+    return Case(f"panoptic quality, 1024 x 2048, {name}", "panopticapi's method", make, goal, 1e-12)
+
+
+def torchmetrics_case(segments: int) -> Case:
+    make, note = partial(work, torchmetrics_method, segments), "torchmetrics adds the IoUs in float32"
+    return Case(f"panoptic quality, 1024 x 2048, {segments} segments", "torchmetrics", make, 1000, 1e-7, at_least=3, note=note)
+
+
+JOBS = [
+    case("20 segments", 20, 30),
+    case("100 segments", 100, 30),
+    case("100 segments, int32", 100, 30, dtype=torch.int32),
+    case("100 segments, half the pixels noise", 100, noise=0.5),
+    case("100 segments, all noise", 100, noise=1.0),
+    torchmetrics_case(20),
+    torchmetrics_case(100),
+]
 
 if __name__ == "__main__":
-    main()
+    main(__doc__, JOBS, peers=["torchmetrics"])

@@ -1,25 +1,20 @@
-"""Set losses against transformers: one process, one thread, interleaved, CPU time of forward and backward, medians; values and gradients equal first.
+"""Set losses, forward and backward, against transformers: values within 1e-5 and gradients within 1e-4 of their largest first.
 
-The peers are `ImageLoss` with `HungarianMatcher` (DETR), `MaskFormerLoss` and `Mask2FormerLoss`. Memory is the peak of the resident set during one
-step over that before it, in a process of its own for each loss.
+The peers are `ImageLoss` with `HungarianMatcher` (DETR), `MaskFormerLoss` and `Mask2FormerLoss`.
 
-python benchmarks/bench_sets.py [--repeats 9] [--only boxes|masks|points] [--memory]
+python -m benchmarks.bench_sets
 """
 
 from __future__ import annotations
 
-import argparse
-import subprocess
-import sys
-import time
 from collections.abc import Callable
-from pathlib import Path
-from statistics import median
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks.harness import Case, Work, apart, main
 from lossbook.sets import BoxSetLoss, MaskSetLoss
 
 CLASSES, QUERIES = 91, 100
@@ -41,7 +36,19 @@ def step(loss: Callable[[], Tensor], leaves: list[Tensor]) -> Step:
     return run
 
 
-def boxes(layers: int, batch: int, objects: int) -> tuple[Step, Step]:
+def close(ours: tuple[Tensor, list[Tensor]], theirs: tuple[Tensor, list[Tensor]]) -> float:
+    """How far the gradients are apart, once the values are within 1e-5."""
+    if apart(ours[0], theirs[0]) > 1e-5:
+        raise ValueError(f"the losses are {float(ours[0])} and {float(theirs[0])}")
+    return apart(ours[1], theirs[1])
+
+
+def touched(leaves: list[Tensor], *truth: Tensor) -> int:
+    """Predictions are read and a gradient of their size is written; true masks are read, a byte a pixel."""
+    return sum(2 * leaf.nbytes for leaf in leaves) + sum(mask.numel() for mask in truth)
+
+
+def boxes(layers: int, batch: int, objects: int) -> Work:
     from transformers.loss.loss_for_object_detection import HungarianMatcher, ImageLoss
 
     generator = torch.Generator().manual_seed(0)
@@ -63,10 +70,10 @@ def boxes(layers: int, batch: int, objects: int) -> tuple[Step, Step]:
         return sum(weights[name.rstrip("_0123456789")] * value for name, value in peer(outputs, their_targets).items())
 
     leaves = [logits, predicted]
-    return step(lambda: criterion(logits, predicted, targets).total, leaves), step(their_loss, leaves)
+    return Work(step(lambda: criterion(logits, predicted, targets).total, leaves), step(their_loss, leaves), close, touched(leaves))
 
 
-def masks(batch: int, size: int, target_size: int, *, points: int | None) -> tuple[Step, Step]:
+def masks(batch: int, size: int, target_size: int, *, points: int | None) -> Work:
     from transformers import Mask2FormerConfig
     from transformers.models.mask2former.modeling_mask2former import Mask2FormerLoss
     from transformers.models.maskformer.modeling_maskformer import MaskFormerHungarianMatcher, MaskFormerLoss
@@ -100,76 +107,32 @@ def masks(batch: int, size: int, target_size: int, *, points: int | None) -> tup
         torch.manual_seed(0)  # the same random points, drawn in the same order
         return criterion(logits, mask_logits, targets).total
 
-    return step(our_loss, leaves), step(their_loss, leaves)
+    return Work(step(our_loss, leaves), step(their_loss, leaves), close, touched(leaves, *truth))
 
 
-CASES: dict[str, tuple[str, Callable[[], tuple[Step, Step]]]] = {
-    "boxes 16, 1 layer": ("boxes", lambda: boxes(1, 16, 320)),
-    "boxes 16, 6 layers": ("boxes", lambda: boxes(6, 16, 320)),
-    "boxes 8, 1 layer": ("boxes", lambda: boxes(1, 8, 160)),
-    "boxes 2, 1 layer": ("boxes", lambda: boxes(1, 2, 40)),
-    "masks 2x100x64x64": ("masks", lambda: masks(2, 64, 64, points=None)),
-    "masks 8x100x128x128": ("masks", lambda: masks(8, 128, 128, points=None)),
-    "masks 2x100x128x128, targets 512": ("masks", lambda: masks(2, 128, 512, points=None)),
-    "points 12544, 2x100x64x64": ("points", lambda: masks(2, 64, 64, points=12544)),
-    "points 12544, 2x100x128x128, 512": ("points", lambda: masks(2, 128, 512, points=12544)),
-}
+def box_case(batch: int, layers: int, goal: float) -> Case:
+    name = f"box set loss, batch {batch}, {QUERIES} queries, {20 * batch} objects, {layers} layer{'s' * (layers > 1)}"
+    return Case(name, "transformers ImageLoss", partial(boxes, layers, batch, 20 * batch), goal, 1e-4)
 
 
-def seconds(run: Step) -> float:
-    start = time.process_time()
-    run()
-    return time.process_time() - start
+def mask_case(batch: int, size: int, target_size: int, goal: float, *, points: int | None = None, memory: bool = False) -> Case:
+    kind, peer = ("whole masks", "MaskFormerLoss") if points is None else (f"{points} points", "Mask2FormerLoss")
+    name = f"mask set loss, {kind}, {batch}x{QUERIES}x{size}x{size}" + (f", targets {target_size}" if target_size != size else "")
+    warm = partial(masks, 1, 16, 32, points=points and 50) if memory else None
+    return Case(name, f"transformers {peer}", partial(masks, batch, size, target_size, points=points), goal, 1e-4, warm)
 
 
-def compare(name: str, ours: Step, theirs: Step, repeats: int) -> None:
-    (value, gradients), (their_value, their_gradients) = [(value, [g.clone() for g in gs]) for value, gs in (ours(), theirs())]
-    error = abs(float(value) / float(their_value) - 1)
-    slopes = max(float((a - b).abs().max() / b.abs().max()) for a, b in zip(gradients, their_gradients, strict=True))
-    if error > 1e-5 or slopes > 1e-4:
-        raise SystemExit(f"{name}: value off by {error:.1e}, gradient by {slopes:.1e} of its largest")
-    del gradients, their_gradients
-    times = [(seconds(ours), seconds(theirs)) for _ in range(repeats)]
-    mine, other = (1e3 * median(column) for column in zip(*times, strict=True))
-    print(f"{name:36s} {mine:10.2f} {other:12.2f} {median(b / a for a, b in times):7.1f}x   {error:.0e} {slopes:.0e}", flush=True)
-
-
-def peak_memory(name: str, which: int) -> None:
-    run = CASES[name][1]()[which]
-    masks(1, 16, 16, points=50)[which]()  # what torch loads at first use is not counted
-    masks(1, 16, 32, points=None)[which]()
-    Path("/proc/self/clear_refs").write_text("5")
-    before = _status("VmRSS")
-    run()
-    print(f"{(_status('VmHWM') - before) / 1024:.0f}")
-
-
-def _status(field: str) -> int:
-    return int(next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(field)).split()[1])
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=9)
-    parser.add_argument("--only", choices=["boxes", "masks", "points"])
-    parser.add_argument("--memory", action="store_true")
-    parser.add_argument("--peak", nargs=2, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    if arguments.peak:
-        return peak_memory(arguments.peak[0], int(arguments.peak[1]))
-    print(f"{'ms a step':36s} {'lossbook':>10s} {'transformers':>12s} {'ratio':>8s}   value and gradient off by")
-    for name, (kind, case) in CASES.items():
-        if arguments.only in (None, kind):
-            compare(name, *case(), arguments.repeats)
-            if arguments.memory:
-                peaks = [
-                    subprocess.run([sys.executable, __file__, "--peak", name, str(w)], capture_output=True, text=True, check=True).stdout
-                    for w in (0, 1)
-                ]
-                print(f"{'':36s} {peaks[0].strip():>7s} MB {peaks[1].strip():>9s} MB")
-    return None
-
+JOBS = [
+    box_case(16, 1, 10),
+    box_case(16, 6, 10),
+    box_case(8, 1, 5),
+    box_case(2, 1, 1.5),
+    mask_case(2, 64, 64, 4, memory=True),
+    mask_case(8, 128, 128, 3, memory=True),
+    mask_case(2, 128, 512, 6, memory=True),
+    mask_case(2, 64, 64, 2, points=12544),
+    mask_case(2, 128, 512, 2, points=12544),
+]
 
 if __name__ == "__main__":
-    main()
+    main(__doc__, JOBS, peers=["transformers", "scipy"])

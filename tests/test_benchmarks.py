@@ -1,0 +1,116 @@
+"""The benchmarks' common part: what it computes, what a failing job does, and what the performance page can rely on. No time is tested."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks import harness
+from benchmarks.harness import Budget, Case, Comparison, Line, Slope, Work
+
+KINDS = {kind.__name__.lower(): kind for kind in (Comparison, Slope, Budget)}
+WRITTEN = sorted(harness.RESULTS.glob("*.json"))
+
+
+@dataclass(frozen=True)
+class Three:
+    """A job that measures the number three, or does not."""
+
+    work: str = "three"
+    error: Exception | None = None
+
+    def measure(self, seconds: float) -> Iterator[Line]:
+        yield Budget(self.work, "KB", 3.00001, 4)
+        if self.error:
+            raise self.error
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> partial[int]:
+    """Runs jobs as a script named bench_three.py would; returns its exit code."""
+    monkeypatch.setattr(harness, "RESULTS", tmp_path)
+
+    def script(*jobs: Three, arguments: tuple[str, ...] = ()) -> int:
+        monkeypatch.setattr(sys, "argv", ["/somewhere/bench_three.py", "--seconds", "0", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            harness.main("Three.", jobs)
+        return int(ended.value.code)
+
+    return partial(script)
+
+
+def test_a_whole_run_writes_its_lines(run: partial[int], tmp_path: Path) -> None:
+    assert run(Three()) == 0
+    found = json.loads((tmp_path / "three.json").read_text())
+    assert found["lines"] == [{"kind": "budget", "work": "three", "unit": "KB", "measured": 3.0, "budget": 4, "note": ""}]
+    assert found["versions"]["torch"] == torch.__version__.split("+")[0]
+
+
+def test_a_failing_job_stops_no_other_and_keeps_the_old_results(run: partial[int], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(Three("one", ValueError("ouch")), Three("two")) == 1
+    printed = capsys.readouterr().out
+    assert "one: FAILED" in printed
+    assert "ValueError: ouch" in printed
+    assert "two" in printed
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("jobs", "arguments"), [([Three("one", ModuleNotFoundError("No module named 'plotly'"))], ()), ([Three()], ("--only", "th"))]
+)
+def test_half_a_run_writes_nothing(run: partial[int], tmp_path: Path, jobs: list[Three], arguments: tuple[str, ...]) -> None:
+    assert run(*jobs, arguments=arguments) == 0
+    assert not list(tmp_path.iterdir())
+
+
+def test_results_that_differ_are_not_timed() -> None:
+    wrong = Case("sum", "numpy", lambda: Work(lambda: 1.0, lambda: 1.1))
+    with pytest.raises(ValueError, match="apart"):
+        list(wrong.measure(0))
+
+
+def test_a_case_compares_and_bounds() -> None:
+    numbers = np.ones(1000)
+    case = Case("sum", "numpy", lambda: Work(lambda: float(numbers.sum()), lambda: sum(numbers.tolist()), touched=8000), goal=2.0)
+    (line,) = case.measure(0)
+    assert line.difference == 0
+    assert line.ratio.low <= line.ratio.median <= line.ratio.high
+    assert line.floor == pytest.approx(8000 / harness.copy_rate())
+
+
+def test_the_order_of_the_calls_turns_round() -> None:
+    calls: list[str] = []
+    times = harness.in_turn([lambda: calls.append("a"), lambda: calls.append("b")], 0, at_least=4)
+    assert "".join(calls) == "abbaabba"
+    assert [len(column) for column in times] == [4, 4]
+
+
+def test_apart_is_relative_to_the_largest_of_each_part() -> None:
+    assert harness.apart((torch.tensor([10.0, 1.0]), 2.0), (torch.tensor([10.0, 2.0]), 2.0)) == pytest.approx(0.1)
+    with pytest.raises(ValueError, match="shapes"):
+        harness.apart(torch.zeros(3), torch.zeros(3, 1))
+
+
+def test_a_spread_is_a_median_between_quartiles() -> None:
+    assert harness.spread([5.0, 1.0, 2.0, 3.0, 4.0]) == (3.0, 2.0, 4.0)
+
+
+@pytest.mark.parametrize("path", WRITTEN, ids=lambda path: path.stem)
+def test_written_results_are_whole_and_tell_no_machine_apart(path: Path) -> None:
+    content = json.loads(path.read_text())
+    assert (harness.RESULTS.parent / f"bench_{path.stem}.py").is_file(), "no script writes this"
+    assert {"date", "machine", "versions", "copy_gb_per_s", "lines"} == set(content)
+    assert {"lossbook", "torch", "numpy", "python"} <= set(content["versions"])
+    assert content["lines"]
+    for line in content["lines"]:
+        assert {field.name for field in fields(KINDS[line["kind"]])} == set(line) - {"kind"}
+        assert "/home" not in str(line)
+        assert "/work" not in str(line)
