@@ -264,3 +264,19 @@ def test_errors_name_parameter_expectation_and_finding() -> None:
         plots.to_html(figure, alt=" ")
     with pytest.raises(TypeError, match=r"`alt` should be a sentence; found int\."):
         plots.to_html(figure, alt=3)  # type: ignore[arg-type]
+
+
+def test_the_style_can_be_set_for_a_session() -> None:
+    with matplotlib.rc_context():
+        plots.use(3.2)
+        assert matplotlib.rcParams["figure.figsize"] == [3.2, 1.8]
+        assert matplotlib.rcParams["axes.edgecolor"] == plots.COLORS["muted"]
+
+
+def test_what_a_figure_and_an_alt_are_is_checked_alone() -> None:
+    plots.check_figure("figure", Figure())
+    plots.check_alt("A sentence.")
+    with pytest.raises(TypeError, match=r"`drawing` should be a matplotlib figure; found str\."):
+        plots.check_figure("drawing", "x")
+    with pytest.raises(ValueError, match=r"`alt` should say what the figure shows; found ''\."):
+        plots.check_alt("")

@@ -13,6 +13,7 @@ import shutil
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 from jupyter_cache import get_cache
 from jupyter_cache.base import CacheBundleIn
@@ -29,16 +30,25 @@ WORKERS = 2
 # Explorers write only their static HTML, and two kernels share two cores without a quarrel.
 KERNEL_ENVIRONMENT = {"LOSSBOOK_STATIC": "1", "MPLBACKEND": "agg", "OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
 
-# Asked of a kernel when its page is done. Linux's ru_maxrss remembers the process that started the kernel; VmHWM is the kernel's own.
-PEAK_MEMORY = r"""
-import pathlib, re, sys
+# Asked of a kernel when its page is done: the most memory it held, and its processor time, which a busy machine doesn't stretch.
+# Linux's ru_maxrss remembers the process that started the kernel; VmHWM is the kernel's own.
+USAGE = r"""
+import pathlib, re, sys, time
 _status = pathlib.Path("/proc/self/status")
 if _status.exists():
-    print(1024 * int(re.search(r"VmHWM:\s+(\d+)", _status.read_text())[1]))
+    _peak = 1024 * int(re.search(r"VmHWM:\s+(\d+)", _status.read_text())[1])
 else:
     import resource
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024))
+    _peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+print(_peak, time.process_time())
 """
+
+
+class Usage(NamedTuple):
+    """What a kernel took: bytes at most, and seconds of processor time; zeros where a cell raised."""
+
+    peak_bytes: int
+    cpu_seconds: float
 
 
 def fingerprint(root: Path) -> str:
@@ -70,15 +80,15 @@ def drop_old_caches(app: Sphinx, failure: Exception | None) -> None:
                 shutil.rmtree(old)
 
 
-def execute(notebook: NotebookNode, path: Path, timeout: int) -> tuple[ExecutionResult, int]:
-    """Run a notebook in a kernel of its own, in its own folder; the most memory that the kernel held, in bytes (0 where a cell raised).
-
-    ipykernel's own warnings, about local ports, stay out of the build's.
-    """
-    notebook.cells.append(new_code_cell(PEAK_MEMORY))
+def execute(notebook: NotebookNode, path: Path, timeout: int) -> tuple[ExecutionResult, Usage]:
+    """Run a notebook in a kernel of its own, in its own folder. ipykernel's own warnings, about local ports, stay out of the build's."""
+    notebook.cells.append(new_code_cell(USAGE))
     result = single_nb_execution(notebook, cwd=str(path.parent), timeout=timeout, allow_errors=False, extra_arguments=["--log-level=ERROR"])
     asked = notebook.cells.pop()
-    return result, int(asked.outputs[0].text) if result.err is None else 0
+    if result.err is not None:
+        return result, Usage(0, 0.0)
+    peak, seconds = asked.outputs[0].text.split()
+    return result, Usage(int(peak), float(seconds))
 
 
 def execute_in_parallel(app: Sphinx, env: BuildEnvironment, docnames: list[str]) -> None:
@@ -102,13 +112,13 @@ def execute_in_parallel(app: Sphinx, env: BuildEnvironment, docnames: list[str])
     raised = []
     with ThreadPoolExecutor(WORKERS) as pool:
         results = pool.map(lambda page: execute(page[2], page[1], settings.execution_timeout), waiting)
-        for (docname, path, notebook), (result, peak) in zip(waiting, results, strict=True):
+        for (docname, path, notebook), (result, usage) in zip(waiting, results, strict=True):
             if result.err is not None:
                 raised.append(f"{docname} raised:\n\n{result.err}")
                 continue
-            bundle = CacheBundleIn(notebook, str(path), data={"execution_seconds": result.time, "peak_bytes": peak})
+            bundle = CacheBundleIn(notebook, str(path), data={"execution_seconds": result.time, **usage._asdict()})
             cache.cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
-            print(f"executed in {result.time:5.1f} s, {peak / 1e6:4.0f} MB: {docname}", flush=True)
+            print(f"executed in {result.time:5.1f} s, {usage.peak_bytes / 1e6:4.0f} MB: {docname}", flush=True)
     if raised:
         raise ExtensionError("\n\n".join(raised))
 
