@@ -15,6 +15,7 @@ except PackageNotFoundError:  # a checkout on the path that was never installed
     __version__ = "0+unknown"
 
 _MODULES = (
+    "atlas",
     "boosting",
     "boxes",
     "claims",

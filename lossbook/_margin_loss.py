@@ -38,7 +38,7 @@ class MarginLoss:
         (tensor(0.6931, dtype=torch.float64), inf, True)
 
     Reference: P. Bartlett, M. Jordan, J. McAuliffe, "Convexity, classification, and risk bounds", 2006.
-    Convention: natural logarithm, no factor 1/2, and a tie m = 0 is an error of the 0-1 loss. Chapter: surrogates; ψ in calibration.
+    Convention: natural logarithm, no factor 1/2, and a tie m = 0 is an error of the 0-1 loss. Chapters: surrogates, calibration.
     """
 
     name: str

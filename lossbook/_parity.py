@@ -1,4 +1,4 @@
-"""The exact frontier of error against the parity gap, from sorted probabilities. The public face is `lossbook.fairness`; chapter: fairness."""
+"""The exact frontier of error against the parity gap, from sorted probabilities. The public face is `lossbook.fairness`. Chapter: fairness."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> Tensor:
     Reference:
         C. Guo, G. Pleiss, Y. Sun, K. Weinberger, On Calibration of Modern Neural Networks, 2017, eq. 9.
 
-    Chapter: Score or probability?
+    Chapter: confidence.
     """
     check_cases(logits, labels, name="logits")
     check_finite("logits", logits)
@@ -111,7 +111,7 @@ def fit_platt(scores: Tensor, labels: Tensor) -> PlattScaling:
     Conventions:
         sigmoid(a s + b); Platt and scikit-learn write 1/(1 + exp(A s + B)), so A = -a, B = -b.
 
-    Chapter: Score or probability?
+    Chapter: confidence.
     """
     check_floating("scores", scores)
     check_ndim("scores", scores, 1, "[N]")

@@ -1,7 +1,7 @@
 """AdaBoost: a weak rule a round, and more weight on the examples that it gets wrong: coordinate descent on the exponential loss.
 
 Two independent codes: `AdaBoost`, the algorithm as it was published, and `coordinate_descent`, which knows no algorithm, only a loss, its gradient
-and a line search. On the exponential loss they agree to the last digits. Chapter: Where does AdaBoost's obsession come from?
+and a line search. On the exponential loss they agree to the last digits. Chapter: boosting.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """How far one box is from another: IoU and its three repairs, as losses of pairs and as matrices of all pairs.
 
 A box is (x1, y1, x2, y2) with x1 <= x2 and y1 <= y2, in any unit; `boxes_cxcywh` are (centre x, centre y, width, height).
-Chapters: "Balancing", "Localization" and "Sets".
+Chapters: balancing, localization, sets.
 """
 
 from __future__ import annotations

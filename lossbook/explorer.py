@@ -1,4 +1,4 @@
-"""`explore`: what `ipywidgets.interact` does, on a page that has no kernel.
+"""`explore`: what `ipywidgets.interact` does, on a page that has no kernel. Chapter: preface.
 
 In a live notebook the call makes an ipywidgets box. In a book build, in nbconvert and in a saved notebook it makes one fragment of HTML that needs
 nothing from outside: the first frame as SVG, native controls, and for each setting the few attributes in which its frame differs.
@@ -83,7 +83,7 @@ def explore(
         3
 
     Conventions: the settings of a slider are its minimum and every further step up to its maximum; the initial one is the nearest to the default.
-    Axes keep the layout that they have in the initial frame, so that nothing jumps. The chapter that explains it: the preface.
+    Axes keep the layout that they have in the initial frame, so that nothing jumps. Chapter: preface.
     """
     check_count("max_frames", max_frames)
     check_count("max_bytes", max_bytes)

@@ -1,6 +1,6 @@
 """Focal losses: cross-entropy that loses interest in what is already right, and its kin whose target is the quality of a box.
 
-Chapters: "A hundred thousand easy examples" and "Should a score know its box?".
+Chapters: imbalance, localization.
 """
 
 from __future__ import annotations

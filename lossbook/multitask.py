@@ -1,6 +1,6 @@
 """Several losses on one network: weights that find themselves, the gradient of each task, and compromises between gradients.
 
-Chapters: "How do two losses share a network?" and "When do tasks hurt each other?". A step of a training loop with PCGrad, and no trainer:
+Chapters: balancing, conflict. A step of a training loop with PCGrad, and no trainer:
 
     >>> trunk, heads = torch.nn.Linear(3, 4), torch.nn.ModuleList([torch.nn.Linear(4, 1), torch.nn.Linear(4, 2)])
     >>> optimizer = torch.optim.SGD([*trunk.parameters(), *heads.parameters()], lr=0.1)

@@ -1,7 +1,7 @@
 """Panoptic quality, and the way from a model's queries to a panoptic map.
 
 A panoptic map is [H, W, 2]: the class and the instance of every pixel. Things are counted (each instance is a segment), stuff is not (a class is one
-segment, whatever its instance ids), and void is what nobody labelled. Chapter: "How do you score a set of objects?".
+segment, whatever its instance ids), and void is what nobody labelled. Chapter: sets.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Figures are shown as inline SVG whose palette colours are CSS custom properties, so they follow the page's theme without being drawn again.
 The palette was chosen so that every pair of colours stays apart under protanopia, deuteranopia and tritanopia, and each colour has a contrast of
-at least 3 to 1 with the paper, in both themes; series differ by dash or marker as well.
+at least 3 to 1 with the paper, in both themes; series differ by dash or marker as well. Chapter: preface.
 """
 
 from __future__ import annotations

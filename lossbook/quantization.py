@@ -1,6 +1,6 @@
 """What is left of a loss when scores are rounded to a few bits: grids, rounding of logits and of probabilities, the change in loss.
 
-Chapter: What survives in four bits?
+Chapter: quantization.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Do probabilities keep their word? Reliability curves, calibration errors, the Brier score, and the two maps that repair scores.
 
 A model is calibrated where, among the cases that it gives probability p, a fraction p comes true. Bins are right-closed, ((i-1)/bins, i/bins], the
-first one holds 0 as well, and every sum is in float64 whatever the dtype of `probs`. Chapters: How sure should a model be? Score or probability?
+first one holds 0 as well, and every sum is in float64 whatever the dtype of `probs`. Chapters: label-smoothing, confidence.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def expected_calibration_error(probs: Tensor, labels: Tensor, *, bins: int = 15,
         right-closed bins as there and in scikit-learn; torchmetrics closes them on the left and gives probability 1 a bin of its own.
         With [N] this is the calibration of P(label 1), not of the winning class.
 
-    Chapter: Score or probability?
+    Chapter: confidence.
     """
     check_choice("norm", norm, ("l1", "l2", "max"))
     confidence, correct = _checked(probs, labels, bins)
@@ -120,7 +120,7 @@ def reliability_curve(probs: Tensor, labels: Tensor, *, bins: int = 15) -> Relia
     Conventions:
         scikit-learn's `calibration_curve` leaves empty bins out; here they hold NaN.
 
-    Chapter: Score or probability?
+    Chapter: confidence.
     """
     confidence, correct = _checked(probs, labels, bins)
     counts, confidences, hits = _bin_sums(confidence, correct, bins, ("count", "confidence", "correct"))
@@ -154,7 +154,7 @@ def brier_score(probs: Tensor, labels: Tensor, *, reduction: Reduction = "mean")
         with K classes the sum over all of them, in [0, 2], as Brier has it: for K = 2 twice the binary score in [0, 1]. scikit-learn halves
         the former by default when there are two classes.
 
-    Chapter: Score or probability?
+    Chapter: confidence.
     """
     check_reduction(reduction)
     check_cases(probs, labels)
@@ -190,7 +190,7 @@ def murphy_decomposition(probs: Tensor, labels: Tensor, *, bins: int | None = No
         A. Murphy, A New Vector Partition of the Probability Score, 1973, eq. 5; D. Stephenson, C. Coelho, I. Jolliffe, Two Extra Components in the
         Brier Score Decomposition, 2008, eq. 6, for the last term.
 
-    Chapter: Score or probability?
+    Chapter: confidence.
     """
     check_floating("probs", probs)
     check_ndim("probs", probs, 1, "[N]")

@@ -1,4 +1,4 @@
-"""Each checkable claim of the article as a function that measures it: one module a chapter.
+"""Each checkable claim of the article as a function that measures it: one module a chapter. Chapter: ledger.
 
 >>> from lossbook import claims
 >>> claims.LEDGER["C07"].verdict

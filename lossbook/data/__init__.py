@@ -1,6 +1,6 @@
 """The small real data sets of the book, read from the package itself: no download, no network.
 
-Labels are integer class ids; binary problems also give `signs`, -1 and +1. Sources and licences: `LICENCES`, and the book's page about the data.
+Labels are integer class ids; binary problems also give `signs`, -1 and +1. Sources and licences: `LICENCES`. Chapter: data.
 """
 
 from __future__ import annotations

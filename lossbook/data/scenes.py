@@ -1,6 +1,6 @@
 """Digit scenes: real scanned digits as things, on ground of two textures as stuff. Made from `digits` by a seeded generator, so nothing is stored.
 
-Chapters: "Should a score know its box?" and "How do you score a set of objects?".
+Chapters: localization, sets.
 """
 
 from __future__ import annotations

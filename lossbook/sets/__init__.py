@@ -1,7 +1,7 @@
 """How to score a set of objects against the true set: match first, then pay for every pair, and for every query that found nothing.
 
 `match` and `match_batch` find the cheapest one-to-one assignment, `BoxSetLoss` is DETR's loss, `MaskSetLoss` MaskFormer's and Mask2Former's.
-Chapter: "How do you score a set of objects?".
+Chapter: sets.
 """
 
 from lossbook.sets._result import SetLoss
