@@ -19,9 +19,9 @@ import lossbook
 from lossbook import atlas, boxes, crossentropy, focal, margins, multiclass, reliability, scoring
 
 PAGES = {path.stem: path for path in (Path(__file__).parent.parent / "chapters").rglob("*.md")}
-PLANNED = {"sets"}  # chapters of the contents that may not be written yet
+PLANNED = {"sets", "audit", "chooser"}  # chapters of the contents that may not be written yet
 CALLS = [pytest.param(name, peer, id=f"{name} {peer.call}") for name, peers in atlas.PEERS.items() for peer in peers]
-MODULES = [name for name in dir(lossbook) if name not in {"__version__", "explore"}]
+MODULES = [name for name in dir(lossbook) if name not in {"__version__", "explore", "audit"}]
 
 
 def values() -> dict[str, Tensor]:
