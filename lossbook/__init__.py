@@ -38,7 +38,7 @@ _MODULES = (
     "sets",
     "zero_one",
 )
-_FUNCTIONS = {"explore": "lossbook.explorer"}
+_FUNCTIONS = {"audit": "lossbook.auditor", "explore": "lossbook.explorer"}
 
 __all__ = ["__version__", *_MODULES, *_FUNCTIONS]
 

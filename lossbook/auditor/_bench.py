@@ -1,0 +1,160 @@
+"""The bench that a loss is put on: how it is called, what is handed to it, and how an input is written down so that anyone can repeat it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from lossbook.auditor._report import Finding
+
+DTYPES = {"float64": torch.float64, "float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+TARGETS = {"margin": ("none",), "binary": ("floats", "labels", "signs"), "multiclass": ("labels", "one_hot"), "boxes": ("boxes",)}
+SHAPES = {"margin": (5,), "binary": (5,), "multiclass": (5, 3), "boxes": (5, 4)}
+
+
+class LossRaised(Exception):
+    """The loss raised; the message says what and on which input."""
+
+
+class Case(NamedTuple):
+    """One input: logits (or margins, or boxes) and the truth; a function of the margin has no truth beside it."""
+
+    logits: Tensor
+    targets: Tensor | None
+
+    def to(self, dtype: torch.dtype) -> Case:
+        """In another dtype; labels stay integers."""
+        targets = self.targets
+        return Case(self.logits.to(dtype), targets.to(dtype) if targets is not None and targets.is_floating_point() else targets)
+
+
+Check = Callable[["Bench"], Iterator[Finding]]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A loss and the form of its input."""
+
+    loss: Callable[..., Any]
+    kind: str
+    shape: tuple[int, ...]
+    targets: str
+    seed: int
+
+    @property
+    def classes(self) -> int:
+        """K, where there are classes."""
+        return self.shape[1] if self.kind == "multiclass" else 2
+
+    def draw(self, salt: int = 0, *, size: int | None = None) -> Case:
+        """A random case in float64, in numbers of two decimals so that it can be written down; every label occurs where there is room."""
+        generator = torch.Generator().manual_seed(self.seed + 1000 * salt)
+        shape = self.shape if size is None else (size, *self.shape[1:])
+        logits = (2 * torch.randn(shape, generator=generator, dtype=torch.float64)).round(decimals=2)
+        if self.kind == "boxes":
+            return Case(_boxes(shape, generator), _boxes(shape, generator))
+        if self.kind == "margin":
+            return Case(logits, None)
+        places = shape[:1] + shape[2:] if self.kind == "multiclass" else shape
+        labels = torch.arange(int(torch.tensor(places).prod())).reshape(places) % self.classes
+        labels = labels[torch.randperm(shape[0], generator=generator)]
+        return Case(logits, self.truth(labels))
+
+    def truth(self, labels: Tensor) -> Tensor:
+        """Class ids in the form that the loss takes, in float64 where that is a form of numbers."""
+        if self.targets == "labels":
+            return labels
+        if self.targets == "one_hot":
+            return torch.nn.functional.one_hot(labels, self.classes).movedim(-1, 1).double()
+        return (2 * labels - 1).double() if self.targets == "signs" else labels.double()
+
+    def single(self, scores: Tensor, label: int) -> Case:
+        """One example of that label, whose logits are `scores`: a number, or [K]."""
+        extra = self.shape[2:] if self.kind == "multiclass" else self.shape[1:]
+        if self.kind == "multiclass":
+            logits = scores.reshape(1, -1, *[1] * len(extra)).expand(1, -1, *extra).clone()
+            return Case(logits, self.truth(torch.full((1, *extra), label)))
+        logits = scores.reshape([1] * len(self.shape)).expand(1, *extra).clone()
+        return Case(logits, None if self.kind == "margin" else self.truth(torch.full((1, *extra), label)))
+
+    def value(self, case: Case) -> Tensor:
+        """What the loss returns. Raises LossRaised with what the loss raised."""
+        arguments = [case.logits] if case.targets is None else [case.logits, case.targets]
+        try:
+            result = self.loss(*arguments)
+        except Exception as error:
+            raise LossRaised(f"{type(error).__name__}: {_first_line(error)}") from error
+        if not isinstance(result, Tensor) or not result.is_floating_point():
+            raise LossRaised(f"it returned {type(result).__name__} instead of a floating-point tensor")
+        if self.kind == "margin" and result.shape != case.logits.shape:
+            raise LossRaised(f"it returned shape {tuple(result.shape)} for margins of shape {tuple(case.logits.shape)}")
+        return result
+
+    @cached_property
+    def is_blunt(self) -> bool:
+        """It computes in float32 (or less), at least in part: a step in the tenth digit shows another slope than one in the fourth."""
+        case = self.draw()
+        way = torch.randn(case.logits.shape, generator=torch.Generator().manual_seed(self.seed + 7), dtype=torch.float64)
+        here = self.total(case).detach()
+        near, far = ((self.total(Case(case.logits + step * way, case.targets)).detach() - here) / step for step in (1e-10, 1e-4))
+        return bool((near - far).abs() > 0.01 * torch.maximum(far.abs(), 1e-3 * here.abs()) + 1e-4 * here.abs())
+
+    @property
+    def rounding(self) -> float:
+        """How far two numbers that should be equal may lie apart, relative to the larger of the number and 1."""
+        return 1e-4 if self.is_blunt else 1e-9
+
+    def total(self, case: Case) -> Tensor:
+        """The sum of what the loss returns, in float64, so that adding up overflows nothing."""
+        return self.value(case).double().sum()
+
+    def slope(self, case: Case) -> tuple[Tensor, Tensor]:
+        """The value and the gradient in the logits; no gradient at all reads as 0."""
+        logits = case.logits.detach().clone().requires_grad_()
+        value = self.value(Case(logits, case.targets))
+        if not value.requires_grad:
+            return value, torch.zeros_like(logits)
+        (gradient,) = torch.autograd.grad(value.sum(), logits, allow_unused=True)
+        return value.detach(), torch.zeros_like(logits) if gradient is None else gradient
+
+
+def same(one: Tensor, other: Tensor, rounding: float) -> bool:
+    """The same shape, and the same numbers up to rounding; NaN is the same as NaN."""
+    if one.shape != other.shape:
+        return False
+    return bool((((one - other).abs() <= rounding * one.abs().clamp(min=1)) | (one == other) | (one.isnan() & other.isnan())).all())
+
+
+def _boxes(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    """Boxes of sides 1 to 4 with corners from 0 to 5: most of the pairs overlap."""
+    low, side = (torch.rand(*shape[:-1], 2, generator=generator, dtype=torch.float64) for _ in range(2))
+    return torch.cat([5 * low, 5 * low + 1 + 3 * side], -1).round(decimals=2)
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip().splitlines()
+    return text[0][:120] if text else "without a message"
+
+
+def written(tensor: Tensor) -> str:
+    """A tensor as the Python that makes it."""
+    suffix = "" if tensor.dtype in (torch.float32, torch.int64) else f", dtype={tensor.dtype}"
+    return f"torch.tensor({tensor.detach().tolist()}{suffix})"
+
+
+def shows(case: Case, *lines: str, gradient: bool = False) -> str:
+    """Python that builds the case and runs `lines`; the loss is called `loss`."""
+    ask = ".requires_grad_()" if gradient else ""
+    if case.targets is None:
+        return "\n".join([f"margins = {written(case.logits)}{ask}", *(line.replace("logits", "margins") for line in lines)])
+    return "\n".join([f"logits = {written(case.logits)}{ask}", f"targets = {written(case.targets)}", *lines])
+
+
+def call(case: Case) -> str:
+    """The call of the loss on that case."""
+    return "loss(logits)" if case.targets is None else "loss(logits, targets)"

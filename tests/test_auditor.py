@@ -1,0 +1,567 @@
+"""Each check has a loss with a planted defect that it must catch and a clean one that it must pass; torch's losses and ours raise no false alarm."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+import lossbook
+from lossbook import boxes, crossentropy, focal, margins, multiclass, sets
+from lossbook.__main__ import main
+from lossbook.auditor import Report
+
+BINARY = {"kind": "binary"}
+MULTICLASS = {"kind": "multiclass"}
+ONE_HOT = {"kind": "multiclass", "targets": "one_hot"}
+SIGNS = {"kind": "binary", "targets": "signs"}
+BOXES = {"kind": "boxes"}
+binary_cross_entropy = F.binary_cross_entropy_with_logits
+
+# --- planted defects -------------------------------------------------------------------------------------------------------------------------
+
+
+class WrongBackward(torch.autograd.Function):
+    """x² with a backward that forgot the 2."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return x * x
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return gradient * ctx.saved_tensors[0]
+
+
+def textbook_focal(logits: Tensor, targets: Tensor) -> Tensor:
+    """Focal with gamma 1/2: the slope of the root is infinite at 0."""
+    p_t = torch.where(targets == 1, torch.sigmoid(logits), torch.sigmoid(-logits))
+    return ((1 - p_t) ** 0.5 * binary_cross_entropy(logits, targets, reduction="none")).mean()
+
+
+def naive_softmax(logits: Tensor, labels: Tensor) -> Tensor:
+    return -(torch.exp(logits) / torch.exp(logits).sum(1, keepdim=True)).log().gather(1, labels[:, None]).mean()
+
+
+def half_overflow(logits: Tensor, targets: Tensor) -> Tensor:
+    """Right, but for a detour over 1000 times the logits."""
+    return (F.softplus(1000 * logits) / 1000 - targets * logits).mean()
+
+
+def coarse(logits: Tensor, targets: Tensor) -> Tensor:
+    """ln(1 - p) with 1 - p from a p that is rounded to 1."""
+    probs = torch.sigmoid(logits)
+    return -(targets * (probs + 1e-30).log() + (1 - targets) * ((1 - probs).clamp(min=1e-12)).log()).mean()
+
+
+def changes_arguments(logits: Tensor, targets: Tensor) -> Tensor:
+    targets *= 0.9
+    return binary_cross_entropy(logits, targets)
+
+
+def noisy(logits: Tensor, targets: Tensor) -> Tensor:
+    return binary_cross_entropy(logits + 0.01 * torch.randn_like(logits), targets)
+
+
+def first_counts_more(logits: Tensor, targets: Tensor) -> Tensor:
+    losses = binary_cross_entropy(logits, targets, reduction="none")
+    return losses.mean() + losses.flatten()[0]
+
+
+def stretched(logits: Tensor, targets: Tensor) -> Tensor:
+    return F.softplus((1 - 2 * targets) * logits).mean()
+
+
+def squared_denominator(logits: Tensor, targets: Tensor) -> Tensor:
+    return binary_cross_entropy(logits, targets, reduction="sum") / len(logits) ** 2
+
+
+def by_positives(logits: Tensor, targets: Tensor) -> Tensor:
+    return binary_cross_entropy(logits, targets, reduction="sum") / targets.sum()
+
+
+def indexed(logits: Tensor, labels: Tensor) -> Tensor:
+    """A negative label counts from the end."""
+    return -F.log_softmax(logits, 1)[torch.arange(len(logits)), labels].mean()
+
+
+def compared(logits: Tensor, labels: Tensor) -> Tensor:
+    """A label that is too large equals no class."""
+    return -(F.log_softmax(logits, 1) * (labels[:, None] == torch.arange(logits.shape[1]))).sum(1).mean()
+
+
+def mean_with_ignored(logits: Tensor, labels: Tensor) -> Tensor:
+    return F.cross_entropy(logits, labels, reduction="sum") / len(logits)
+
+
+def matrix_detour(logits: Tensor, targets: Tensor) -> Tensor:
+    """A product of matrices, which autocast runs in bfloat16, with a large term that is taken away again."""
+    pair = torch.stack([logits + 1000, -1000 * torch.ones_like(logits)], -1)
+    return binary_cross_entropy((pair @ torch.ones(2, 1, dtype=logits.dtype)).squeeze(-1).to(logits.dtype), targets)
+
+
+def plain_iou(boxes_xyxy: Tensor, targets_xyxy: Tensor) -> Tensor:
+    """0/0 for two points, and nothing is checked."""
+    low, high = torch.maximum(boxes_xyxy[..., :2], targets_xyxy[..., :2]), torch.minimum(boxes_xyxy[..., 2:], targets_xyxy[..., 2:])
+    overlap = (high - low).clamp(min=0).prod(-1)
+    area = (boxes_xyxy[..., 2:] - boxes_xyxy[..., :2]).prod(-1) + (targets_xyxy[..., 2:] - targets_xyxy[..., :2]).prod(-1)
+    return (1 - overlap / (area - overlap)).mean()
+
+
+PLANTED: dict[str, tuple[Callable[..., Tensor], dict[str, Any], str]] = {
+    "gradient": (lambda s, y: (WrongBackward.apply(s) * (1 + y)).mean(), BINARY, "from autograd"),
+    "finite_float64": (naive_softmax, MULTICLASS, "nan"),
+    "finite_float32": (textbook_focal, BINARY, "the gradient is nan: label 1, logit 20 in float32"),
+    "finite_float16": (half_overflow, BINARY, "inf"),
+    "finite_bfloat16": (textbook_focal, BINARY, "nan"),
+    "precise": (coarse, BINARY, "float32 differs"),
+    "pure": (changes_arguments, BINARY, "writes into its arguments"),
+    "order": (first_counts_more, BINARY, "something else"),
+    "broadcasting": (stretched, BINARY, "without a word"),
+    "batch_scale": (squared_denominator, BINARY, "0.5 times"),
+    "one_sided": (by_positives, BINARY, "every label is 0"),
+    "labels_negative": (indexed, MULTICLASS, "last class"),
+    "labels_too_large": (compared, MULTICLASS, "dropped"),
+    "autocast": (matrix_detour, BINARY, "autocast"),
+    "elementwise": (lambda m: F.softplus(-m) + 0.1 * m.mean(-1, keepdim=True), {}, "shape"),
+}
+
+
+@pytest.mark.parametrize("name", PLANTED)
+def test_a_planted_defect_is_caught_and_named(name: str) -> None:
+    loss, form, words = PLANTED[name]
+    finding = lossbook.audit(loss, **form)[name]
+    assert finding.kind == "check"
+    assert finding.passed is False
+    assert words in finding.detail
+
+
+def test_a_loss_with_luck_in_it_is_caught() -> None:
+    assert lossbook.audit(noisy, kind="binary")["pure"].measured == "varies"
+
+
+CLEAN: dict[str, tuple[Callable[..., Tensor], dict[str, Any]]] = {
+    "F.cross_entropy": (F.cross_entropy, MULTICLASS),
+    "smoothed": (partial(F.cross_entropy, label_smoothing=0.1), MULTICLASS),
+    "summed": (partial(F.cross_entropy, reduction="sum"), MULTICLASS),
+    "not reduced": (partial(F.cross_entropy, reduction="none"), MULTICLASS),
+    "weighted": (lambda s, y: F.cross_entropy(s, y, weight=torch.tensor([1.0, 2.0, 3.0]).to(s)), MULTICLASS),
+    "probabilities": (F.cross_entropy, ONE_HOT),
+    "two classes": (F.cross_entropy, {"kind": "multiclass", "shape": (6, 2)}),
+    "F.nll_loss": (lambda s, y: F.nll_loss(F.log_softmax(s, 1), y), MULTICLASS),
+    "F.multi_margin_loss": (F.multi_margin_loss, MULTICLASS),
+    "F.binary_cross_entropy_with_logits": (binary_cross_entropy, BINARY),
+    "pos_weight": (lambda s, y: binary_cross_entropy(s, y, pos_weight=torch.tensor(3.0).to(s)), BINARY),
+    "images": (binary_cross_entropy, {"kind": "binary", "shape": (2, 1, 4, 4)}),
+    "F.mse_loss": (F.mse_loss, BINARY),
+    "F.smooth_l1_loss": (F.smooth_l1_loss, BOXES),
+    "F.l1_loss": (F.l1_loss, BOXES),
+    "F.huber_loss": (F.huber_loss, BOXES),
+    "softplus": (lambda m: F.softplus(-m), {}),
+    "a class": (torch.nn.CrossEntropyLoss(), MULTICLASS),
+    "cross_entropy": (crossentropy.cross_entropy, MULTICLASS),
+    "cross_entropy of probabilities": (crossentropy.cross_entropy, ONE_HOT),
+    "binary_cross_entropy": (crossentropy.binary_cross_entropy, BINARY),
+    "generalized_cross_entropy": (crossentropy.generalized_cross_entropy, MULTICLASS),
+    "crammer_singer": (multiclass.crammer_singer, MULTICLASS),
+    "weston_watkins": (multiclass.weston_watkins, MULTICLASS),
+    "lee_lin_wahba": (multiclass.lee_lin_wahba, MULTICLASS),
+    "sigmoid_focal_loss": (focal.sigmoid_focal_loss, BINARY),
+    "sigmoid_focal_loss, gamma 1/2": (partial(focal.sigmoid_focal_loss, gamma=0.5), BINARY),
+    "softmax_focal_loss": (focal.softmax_focal_loss, MULTICLASS),
+    "softmax_focal_loss, gamma 1/2": (partial(focal.softmax_focal_loss, gamma=0.5), MULTICLASS),
+    "quality_focal_loss": (focal.quality_focal_loss, BINARY),
+    "varifocal_loss": (focal.varifocal_loss, BINARY),
+    "iou_loss": (boxes.iou_loss, BOXES),
+    "giou_loss": (boxes.giou_loss, BOXES),
+    "diou_loss": (boxes.diou_loss, BOXES),
+    "ciou_loss": (boxes.ciou_loss, BOXES),
+    "smooth_l1": (boxes.smooth_l1, BOXES),
+    "dice_loss": (sets.dice_loss, {"kind": "binary", "shape": (3, 16)}),
+    **{name: (loss, {}) for name, loss in margins.LOSSES.items()},
+}
+
+
+@cache
+def audited(name: str) -> Report:
+    """The report of a clean loss, made once."""
+    loss, form = CLEAN[name]
+    return lossbook.audit(loss, **form)
+
+
+@pytest.mark.parametrize("name", CLEAN)
+def test_no_false_alarm(name: str) -> None:
+    report = audited(name)
+    report.require()
+    assert report.passed
+    assert not [finding for finding in report.findings if finding.passed is None and finding.name.startswith("finite_float32")]
+
+
+def test_every_check_has_a_planted_defect() -> None:
+    forms: list[dict[str, Any]] = [{}, BINARY, MULTICLASS, BOXES]
+    losses: list[Callable[..., Tensor]] = [margins.hinge, binary_cross_entropy, F.cross_entropy, boxes.iou_loss]
+    reports = [lossbook.audit(loss, **form) for loss, form in zip(losses, forms, strict=True)]
+    names = {finding.name for report in reports for finding in report.findings if finding.kind == "check"}
+    assert names - {"vmap"} == set(PLANTED)  # vmap's is below: it needs a loss that knows that it is mapped
+
+
+def test_a_loss_that_vmap_changes_is_caught() -> None:
+    def counts_axes(logits: Tensor, targets: Tensor) -> Tensor:
+        mapped = torch._C._functorch.is_functorch_wrapped_tensor(logits)
+        return binary_cross_entropy(logits, targets) * (2 if mapped else 1)
+
+    assert lossbook.audit(counts_axes, kind="binary")["vmap"].passed is False
+
+
+def test_a_loss_that_cannot_be_mapped_is_no_defect() -> None:
+    def branches(logits: Tensor, targets: Tensor) -> Tensor:
+        return binary_cross_entropy(logits, targets) if bool(logits.sum() > -1e9) else logits.sum()
+
+    finding = lossbook.audit(branches, kind="binary")["vmap"]
+    assert finding.passed is None
+    assert "cannot map" in finding.detail
+
+
+def test_compile_agrees_and_is_caught_where_it_does_not() -> None:
+    torch.compiler.reset()
+    assert lossbook.audit(F.cross_entropy, kind="multiclass", compile="aot_eager")["compile"].passed
+
+    def knows(logits: Tensor, targets: Tensor) -> Tensor:
+        return binary_cross_entropy(logits, targets) * (2 if torch.compiler.is_compiling() else 1)
+
+    assert lossbook.audit(knows, kind="binary", compile="aot_eager")["compile"].passed is False
+
+
+# --- true alarms on torch's own losses, and on boxes -----------------------------------------------------------------------------------------
+
+
+def test_soft_margin_overflows_although_its_value_fits() -> None:
+    """ln(1 + e^10000) is 10000, and torch gives inf: it takes the exponential first."""
+    report = lossbook.audit(F.soft_margin_loss, kind="binary", targets="signs")
+    assert {finding.name for finding in report.defects} == {f"finite_{name}" for name in ("float64", "float32", "float16", "bfloat16")}
+    assert report["finite_float16"].detail == "the value is inf: label 0, logit 20 in float16"
+    assert torch.isinf(F.soft_margin_loss(torch.tensor([20.0]).half(), torch.tensor([-1.0]).half()))
+    assert math.isclose(math.log1p(math.exp(20)), 20, abs_tol=1e-8)
+    margin = lossbook.audit(lambda m: F.soft_margin_loss(m, torch.ones_like(m), reduction="none"))
+    assert margin["finite_float64"].detail == "the value is inf: margin -10000 in float64"
+
+
+def test_an_infinity_that_is_the_truth_is_no_defect() -> None:
+    assert torch.isinf(margins.exponential(torch.tensor([-1e4])))
+    assert lossbook.audit(margins.exponential)["finite_float64"].passed
+    assert torch.isinf(margins.squared(torch.tensor([-1e4]).half()))
+    assert lossbook.audit(margins.squared)["finite_float16"].passed
+
+
+def test_hinge_embedding_broadcasts_without_a_word() -> None:
+    report = lossbook.audit(F.hinge_embedding_loss, kind="binary", targets="signs")
+    assert [finding.name for finding in report.defects] == ["broadcasting"]
+    assert F.hinge_embedding_loss(torch.zeros(5), torch.ones(5, 1), reduction="none").shape == (5, 5)
+
+
+def test_a_box_loss_without_a_guard_is_caught() -> None:
+    report = lossbook.audit(plain_iou, kind="boxes")
+    assert report["finite_float64"].detail == "the value is nan: the same point twice, in float64"
+    assert report["finite_float16"].detail == "the gradient is nan: 300 wide and high, in float16"
+    assert report["refuses_bad_boxes"].passed is False
+    assert report["broadcasting"].passed is False
+
+
+def torchvision_giou(boxes_xyxy: Tensor, targets_xyxy: Tensor) -> Tensor:
+    """torchvision.ops.generalized_box_iou_loss, reduction "mean", with its eps of 1e-7."""
+    x1, y1, x2, y2 = boxes_xyxy.unbind(-1)
+    a1, b1, a2, b2 = targets_xyxy.unbind(-1)
+    left, top, right, bottom = torch.max(x1, a1), torch.max(y1, b1), torch.min(x2, a2), torch.min(y2, b2)
+    overlap = torch.where((bottom > top) & (right > left), (right - left) * (bottom - top), 0.0)
+    union = (x2 - x1) * (y2 - y1) + (a2 - a1) * (b2 - b1) - overlap
+    hull = (torch.max(x2, a2) - torch.min(x1, a1)) * (torch.max(y2, b2) - torch.min(y1, b1))
+    return (1 - overlap / (union + 1e-7) + (hull - union) / (hull + 1e-7)).mean()
+
+
+def test_torchvisions_formula_depends_on_the_unit_and_ours_does_not() -> None:
+    theirs = lossbook.audit(torchvision_giou, kind="boxes")
+    assert theirs["finite_float32"].passed
+    assert theirs["unit_free"].passed is False
+    assert lossbook.audit(boxes.giou_loss, kind="boxes")["unit_free"].passed
+
+
+# --- facts -----------------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", margins.LOSSES)
+def test_the_facts_are_those_that_each_margin_loss_declares(name: str) -> None:
+    loss = margins.LOSSES[name]
+    report = audited(name)
+    assert report["convex"].passed == loss.is_convex
+    assert report["calibrated"].passed == loss.is_calibrated
+    assert report["symmetric"].passed == loss.is_symmetric
+    assert report["upper_bound"].passed == (loss.scale <= 1 + 1e-12)
+    assert report["lipschitz"].passed == math.isfinite(loss.lipschitz)
+    assert report["bounded"].passed == math.isfinite(loss.bound)
+    for key in ("lipschitz", "bound", "scale"):
+        assert report.properties[key] == pytest.approx(getattr(loss, key), abs=1e-4)
+    at_zero = torch.zeros(1, dtype=torch.float64)
+    assert report.properties["value_at_0"] == float(loss(at_zero))
+    if 0.0 not in loss.kinks:
+        assert report.properties["slope_at_0"] == pytest.approx(float(loss.derivative(at_zero)), abs=1e-6)
+    assert report["falls_at_0"].passed == (0.0 not in loss.kinks and float(loss.derivative(at_zero)) < 0)
+    for theta, psi in report.properties["psi"].items():
+        assert psi == pytest.approx(float(loss.psi(theta)), abs=1e-6)
+
+
+def test_the_link_tells_which_scores_can_be_read_as_probabilities() -> None:
+    estimating = {name for name in margins.LOSSES if audited(name)["estimates"].passed}
+    assert estimating == {"squared_hinge", "logistic", "logistic2", "exponential", "squared", "savage"}
+    link = audited("logistic").properties["link"]
+    assert link[0.75] == pytest.approx(math.log(3), abs=1e-6)
+
+
+def test_calibration_names_the_eta_that_breaks_it() -> None:
+    """Slope -1 to the left of 0 and -1/2 to the right: 0 stays best up to eta = 2/3, as the chapter on calibration works out."""
+    report = lossbook.audit(lambda m: torch.maximum(-m, -m / 2))
+    assert report["calibrated"].passed is False
+    assert report.properties["breaking_eta"] == pytest.approx(2 / 3, abs=1e-6)
+    assert report["falls_at_0"].measured == "kink"
+
+
+FACTS: list[tuple[str, Callable[..., Tensor], dict[str, Any], bool]] = [
+    ("proper", F.cross_entropy, MULTICLASS, True),
+    ("proper", focal.softmax_focal_loss, MULTICLASS, False),
+    ("proper", partial(F.cross_entropy, label_smoothing=0.2), MULTICLASS, False),
+    ("proper", binary_cross_entropy, BINARY, True),
+    ("proper", focal.sigmoid_focal_loss, BINARY, False),
+    ("calibrated", focal.softmax_focal_loss, MULTICLASS, True),
+    ("calibrated", multiclass.crammer_singer, MULTICLASS, False),
+    ("calibrated", multiclass.weston_watkins, MULTICLASS, False),
+    ("calibrated", lambda s, y: multiclass.lee_lin_wahba(s - s.mean(1, keepdim=True), y), MULTICLASS, True),
+    ("calibrated", F.cross_entropy, MULTICLASS, True),
+    ("calibrated", binary_cross_entropy, BINARY, True),
+    ("calibrated", lambda s, y: F.relu((1 - 2 * y) * s).mean(), BINARY, False),
+    ("calibrated", partial(focal.sigmoid_focal_loss, alpha=0.25), BINARY, False),
+    ("shift", F.cross_entropy, MULTICLASS, True),
+    ("shift", multiclass.lee_lin_wahba, MULTICLASS, False),
+    ("classes_alike", F.cross_entropy, MULTICLASS, True),
+    ("classes_alike", lambda s, y: F.cross_entropy(s, y, weight=torch.tensor([1.0, 2.0, 3.0]).to(s)), MULTICLASS, False),
+    ("classes_alike", partial(focal.sigmoid_focal_loss, alpha=0.25), BINARY, False),
+    ("cross_entropy", lambda s, y: F.cross_entropy(s, y) / 3, MULTICLASS, True),
+    ("cross_entropy", focal.softmax_focal_loss, MULTICLASS, False),
+    ("cross_entropy", binary_cross_entropy, BINARY, True),
+    ("denominator", F.cross_entropy, MULTICLASS, True),
+    ("denominator", lambda s, y: F.cross_entropy(s, y, weight=torch.tensor([1.0, 2.0, 3.0]).to(s)), MULTICLASS, False),
+    ("ignored", F.cross_entropy, MULTICLASS, True),
+    ("ignored", mean_with_ignored, MULTICLASS, False),
+    ("empty", F.cross_entropy, MULTICLASS, False),
+    ("empty", crossentropy.cross_entropy, MULTICLASS, True),
+    ("pulls", F.cross_entropy, MULTICLASS, True),
+    ("pulls", lambda s, y: -(torch.softmax(s, 1) + 1e-8).log().gather(1, y[:, None]).mean(), MULTICLASS, False),
+    ("free_when_right", binary_cross_entropy, BINARY, True),
+    ("free_when_right", partial(F.cross_entropy, label_smoothing=0.1), MULTICLASS, False),
+    ("refuses_bad_targets", binary_cross_entropy, BINARY, False),
+    ("refuses_bad_targets", crossentropy.binary_cross_entropy, BINARY, True),
+    ("refuses_bad_boxes", boxes.giou_loss, BOXES, True),
+    ("free_when_equal", boxes.giou_loss, BOXES, True),
+    ("pulls", boxes.giou_loss, BOXES, True),
+    ("pulls", boxes.iou_loss, BOXES, False),
+    ("symmetric", boxes.giou_loss, BOXES, True),
+    ("unit_free", F.l1_loss, BOXES, False),
+    ("keeps_dtype", F.cross_entropy, MULTICLASS, True),
+    ("keeps_dtype", lambda s, y: F.cross_entropy(s.float(), y), MULTICLASS, False),
+    ("keeps_dtype", lambda s, y: F.cross_entropy(s.float(), y).double(), MULTICLASS, False),
+]
+
+
+@pytest.mark.parametrize(("name", "loss", "form", "expected"), FACTS, ids=[f"{fact[0]}-{place}" for place, fact in enumerate(FACTS)])
+def test_a_fact_is_found(name: str, loss: Callable[..., Tensor], form: dict[str, Any], expected: bool) -> None:
+    finding = lossbook.audit(loss, **form)[name]
+    assert finding.kind == "fact"
+    assert finding.passed is expected
+
+
+def test_the_threshold_of_a_weighted_loss_is_named() -> None:
+    """alpha = 1/4 on label 1 and 3/4 on label 0: the best score turns at P(label 1) = 3/4."""
+    weighted = lossbook.audit(lambda s, y: (binary_cross_entropy(s, y, reduction="none") * torch.where(y == 1, 0.25, 0.75)).mean(), kind="binary")
+    assert "it turns near 0.775" in weighted["calibrated"].detail  # the first of the 37 probabilities above 3/4
+
+
+def test_a_detached_part_is_a_fact_and_not_a_defect() -> None:
+    finding = lossbook.audit(boxes.ciou_loss, kind="boxes")["gradient"]
+    assert (finding.kind, finding.passed) == ("fact", False)
+    assert "on purpose" in finding.detail
+
+
+def test_the_factor_of_a_multiple_of_cross_entropy() -> None:
+    assert lossbook.audit(lambda s, y: F.cross_entropy(s, y) / 3, kind="multiclass")["cross_entropy"].measured == pytest.approx(1 / 3)
+
+
+# --- the report ------------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [name for name in PLANTED if name not in ("autocast", "pure")])
+def test_the_example_shows_the_defect(name: str) -> None:
+    """Run as it stands, its last line shows what the finding says."""
+    loss, form, _ = PLANTED[name]
+    finding = lossbook.audit(loss, **form)[name]
+    lines = finding.example.splitlines()
+    assert 2 <= len(lines) <= 4
+    names: dict[str, Any] = {"torch": torch, "loss": loss}
+    exec("\n".join(lines[:-1]), names)
+    shown = eval(lines[-1], names)
+    assert isinstance(shown, (Tensor, tuple))
+    if name.startswith("finite") or name == "one_sided":
+        assert not shown.isfinite().all()
+        assert str(finding.measured) in repr(shown)
+
+
+def test_the_table_puts_defects_first() -> None:
+    lines = repr(lossbook.audit(textbook_focal, kind="binary")).splitlines()
+    assert lines[0].startswith("textbook_focal (binary): 13 checks, ")
+    assert lines[1].split()[:2] == ["FAILS", "finite_float64"]
+    assert sum(line.startswith("  FAILS") for line in lines) == len(lossbook.audit(textbook_focal, kind="binary").defects)
+
+
+def test_require_raises_with_the_input() -> None:
+    report = lossbook.audit(textbook_focal, kind="binary")
+    with pytest.raises(AssertionError, match=r"finite_float32: the gradient is nan: label 1, logit 20"):
+        report.require("finite")
+    with pytest.raises(AssertionError, match="finite_bfloat16"):
+        report.require()
+    report.require("order", "calibrated")
+    with pytest.raises(ValueError, match=r"`names` should be among .*; found 'fast'"):
+        report.require("fast")
+    with pytest.raises(AssertionError, match="calibrated: at η = 1"):
+        lossbook.audit(margins.perceptron).require("finite", "calibrated")
+
+
+def test_what_could_not_be_tried_meets_no_requirement() -> None:
+    report = lossbook.audit(binary_cross_entropy, kind="binary", shape=(2, 1, 4, 4))
+    assert report["calibrated"].passed is None
+    with pytest.raises(AssertionError, match="looked at for single examples"):
+        report.require("calibrated")
+    lossbook.audit(F.multi_margin_loss, kind="multiclass").require("finite")  # torch has no half precision for it; what could be tried passed
+
+
+def test_html_has_a_table_a_figure_and_escapes() -> None:
+    html = lossbook.audit(textbook_focal, kind="binary", name="<script>")._repr_html_()
+    assert "<script>" not in html.replace("<script>window", "")
+    assert '<tr class="audit-fails"><td>FAILS</td><td><code>finite_float64</code>' in html
+    assert "<svg" in html
+    assert 'role="img"' in html
+
+
+@pytest.mark.parametrize("form", [{}, BINARY, MULTICLASS, BOXES], ids=["margin", "binary", "multiclass", "boxes"])
+def test_every_kind_has_a_figure(form: dict[str, Any]) -> None:
+    loss = {"margin": margins.hinge, "binary": binary_cross_entropy, "multiclass": F.cross_entropy, "boxes": boxes.giou_loss}[
+        form.get("kind", "margin")
+    ]
+    assert "<svg" in lossbook.audit(loss, **form)._repr_html_()
+
+
+def test_without_matplotlib_there_is_still_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lossbook.auditor._report.find_spec", lambda name: None)
+    html = lossbook.audit(margins.hinge)._repr_html_()
+    assert "<svg" not in html
+    assert "<table" in html
+
+
+def test_the_data_are_plain() -> None:
+    report = lossbook.audit(margins.logistic, name="logistic")
+    data = json.loads(json.dumps(report.to_dict()))
+    assert data["loss"] == "logistic"
+    assert data["passed"] is True
+    assert {finding["verdict"] for finding in data["findings"]} <= {"ok", "yes", "no", "FAILS", "–"}
+
+
+def test_two_audits_agree() -> None:
+    first, second = (lossbook.audit(crossentropy.cross_entropy, kind="multiclass") for _ in range(2))
+    assert isinstance(first, Report)
+    assert first.findings == second.findings
+
+
+def test_an_audit_leaves_the_global_generator_alone() -> None:
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    lossbook.audit(F.cross_entropy, kind="multiclass")
+    assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "words"),
+    [
+        ({"loss": 3}, TypeError, "`loss` should be callable; found int"),
+        ({"kind": "ordinal"}, ValueError, "`kind` should be one of 'margin', 'binary', 'multiclass', 'boxes'; found 'ordinal'"),
+        ({"kind": "binary", "targets": "one_hot"}, ValueError, "`targets` should be one of 'floats', 'labels', 'signs'; found 'one_hot'"),
+        ({"shape": (5, 2)}, ValueError, "`shape` should be like"),
+        ({"kind": "boxes", "shape": (5, 3)}, ValueError, "`shape` should be like"),
+        ({"kind": "multiclass", "shape": (1, 3)}, ValueError, "two examples or more"),
+        ({"kind": "multiclass", "loss": margins.hinge}, ValueError, "`loss` should take logits of shape"),
+        ({"loss": lambda m: F.softplus(-m).mean()}, ValueError, "it returned shape () for margins of shape (5,)"),
+        ({"loss": lambda m: 3.0}, ValueError, "it returned float instead of a floating-point tensor"),
+    ],
+)
+def test_bad_arguments_are_named(arguments: dict[str, Any], error: type[Exception], words: str) -> None:
+    with pytest.raises(error) as caught:
+        lossbook.audit(**{"loss": margins.hinge, **arguments})
+    assert words in str(caught.value)
+
+
+# --- the command line ------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["torch.nn.functional:cross_entropy", "--kind", "multiclass", "--require", "finite,calibrated"], 0, "none failed"),
+        (["torch.nn:CrossEntropyLoss", "--kind=multiclass", "--shape=2,2", "--require"], 0, "none failed"),
+        (["torch.nn.functional:soft_margin_loss", "--kind=binary", "--targets=signs"], 0, "4 failed"),
+        (["torch.nn.functional:soft_margin_loss", "--kind=binary", "--targets=signs", "--require"], 1, "finite_float16: the value is inf"),
+        (["lossbook.margins:perceptron", "--require", "finite,calibrated"], 1, "calibrated: at η = 1"),
+        (["lossbook.margins:hinge", "--require", "fast"], 2, "found 'fast'"),
+        (["lossbook.marginz:hinge"], 2, "cannot import 'lossbook.marginz': ModuleNotFoundError"),
+        (["lossbook.margins:hing"], 2, "'lossbook.margins' has no 'hing'"),
+        (["lossbook.margins"], 2, "should be package.module:function"),
+        (["lossbook.margins:hinge", "--kind", "binary"], 2, "`loss` should take logits"),
+        (["math:pi"], 2, "`loss` should be callable"),
+        (["lossbook.margins:hinge", "--kind", "ordinal"], 2, "invalid choice"),
+    ],
+)
+def test_the_command_line(arguments: list[str], code: int, words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_code(arguments) == code
+    printed = capsys.readouterr()
+    assert words in printed.out + printed.err
+
+
+def exit_code(arguments: list[str]) -> int:
+    """What the command ends with; argparse leaves by SystemExit."""
+    try:
+        return main(["audit", *arguments])
+    except SystemExit as error:
+        return int(error.code or 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments", "code", "words"),
+    [
+        ("def loss(margins):\n    return (1 - margins).clamp(min=0)\n", ["--json"], 0, '"passed": true'),
+        ("def loss(margins):\n    return (-margins).clamp(min=0)\n", ["--require", "calibrated"], 1, "calibrated: at η = 1"),
+        ("raise RuntimeError('half written')\n", [], 2, "cannot import 'mine': RuntimeError: half written"),
+    ],
+    ids=["data", "requirement", "broken"],
+)
+def test_the_shell_audits_a_file_in_the_folder(tmp_path: Path, text: str, arguments: list[str], code: int, words: str) -> None:
+    (tmp_path / "mine.py").write_text(text)
+    command = [sys.executable, "-m", "lossbook", "audit", "mine:loss", *arguments]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, encoding="utf-8", timeout=300)
+    assert run.returncode == code, run.stderr
+    assert words in run.stdout + run.stderr
+    assert "Traceback" not in run.stderr
