@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from lossbook import _checks
+
+_Array = npt.NDArray[np.float64]
 
 
 class ParityFrontier(NamedTuple):
@@ -48,8 +51,8 @@ def parity_frontier(
 
     The error is expected under `probs` themselves, or counted on `labels` where these are given. With `randomize` a group may mix two
     thresholds; then each group's error is a convex function of its selection rate (with labels: the lower convex hull, found by pooling adjacent
-    violators), and at every gap the best common window of rates is where the slopes cancel. Without it every threshold is tried, through running
-    minima. O(n log n), and a logarithm more for each gap.
+    violators). The gap is closed from both ends, always where the next step is cheaper, so one sort has the whole front: O(n log n) for all gaps
+    together. Without `randomize` every tuple of thresholds is considered, through running minima: O(n log n), and O(n) for each gap.
 
     Args:
         probs: [N], P(label = 1), or scores in [0, 1] in the same order.
@@ -77,122 +80,154 @@ def parity_frontier(
     missing = (groups.bincount(minlength=count) == 0).nonzero().flatten().tolist()
     if missing:
         _checks.wrong_value("groups", "give every id up to the largest a member", f"no member of {missing[0]}")
-    curves = [_curve(probs[groups == g], None if labels is None else labels[groups == g], randomize, len(probs)) for g in range(count)]
-    best = torch.stack([curve.rates[curve.errors.argmin()] for curve in curves])
+    curves = _curves(probs, groups, count, labels, randomize)
+    spread = max(curve.best for curve in curves) - min(curve.best for curve in curves)
     if isinstance(gaps, Tensor):
         check_binary("gaps", gaps)
-        grid = gaps.double()
+        grid = gaps.double().cpu().numpy()
     else:
         _checks.check_count("gaps", gaps, low=2)
-        grid = torch.linspace(0, float(best.max() - best.min()), gaps, dtype=torch.float64)
-    return _mixed_frontier(curves, best, grid) if randomize else _threshold_frontier(curves, grid)
+        grid = np.linspace(0, spread, gaps)
+    errors, thresholds = _mixed_frontier(curves, grid) if randomize else _threshold_frontier(curves, grid)
+    return ParityFrontier(*(torch.as_tensor(part).to(probs.device) for part in (grid, errors, thresholds)))
 
 
 class _Curve(NamedTuple):
     """One group: selection rates [B + 1] from 0 to 1, error at each (a share of all people), and the probability of each block between them [B]."""
 
-    rates: Tensor
-    errors: Tensor
-    probs: Tensor
+    rates: _Array
+    errors: _Array
+    probs: _Array
+
+    @property
+    def place(self) -> int:
+        """Where the least error is; the lowest such rate."""
+        return int(self.errors.argmin())
+
+    @property
+    def best(self) -> float:
+        """The selection rate with the least error."""
+        return float(self.rates[self.place])
 
 
-def _curve(probs: Tensor, labels: Tensor | None, pool: bool, total: int) -> _Curve:
-    values, order = probs.double().sort(descending=True)
-    positives = values if labels is None else labels.double()[order]
-    scores, ids = torch.unique_consecutive(values, return_inverse=True)  # people of equal probability are selected together
-    sizes = torch.zeros(len(scores), dtype=torch.float64, device=probs.device).index_add(0, ids, torch.ones_like(values))
-    sums = torch.zeros_like(sizes).index_add(0, ids, positives)
-    if labels is not None and pool:
-        sizes, scores = _pool_adjacent_violators(sizes, sums)
-        sums = sizes * scores
-    start = torch.zeros(1, dtype=torch.float64, device=probs.device)
-    rates = torch.cat([start, sizes.cumsum(0) / len(values)])
-    errors = torch.cat([start, (sizes - 2 * sums).cumsum(0)]) + sums.sum()
-    return _Curve(rates, errors / total, scores)
+def _curves(probs: Tensor, groups: Tensor, count: int, labels: Tensor | None, pool: bool) -> list[_Curve]:
+    """Each group's curve. A probability and a label are sorted as one integer: the bits of a float64 in [0, 1] rise with it, and leave two free."""
+    keys = np.abs(probs.detach().double().cpu().numpy()).view(np.int64) << 1  # abs: -0.0 has another sign bit
+    if labels is not None:
+        keys |= (labels == 1).cpu().numpy()
+    members = groups.cpu().numpy()
+    ranked = [torch.from_numpy(keys[np.flatnonzero(members == g)]).sort().values for g in range(count)]  # of integers: torch sorts by digits
+    return [_curve(own.numpy()[::-1], labels is not None, pool, len(keys)) for own in ranked]
 
 
-def _pool_adjacent_violators(sizes: Tensor, sums: Tensor) -> tuple[Tensor, Tensor]:
-    """Merge neighbours until the share of positives falls from block to block (the upper hull of the cumulative positives): sizes and shares."""
+def _curve(keys: npt.NDArray[np.int64], labelled: bool, pool: bool, total: int) -> _Curve:
+    people, bits = len(keys), keys >> 1
+    ends = np.append(np.flatnonzero(bits[1:] != bits[:-1]), people - 1)  # people of equal probability are selected together
+    scores, sizes = bits[ends].view(np.float64), np.diff(ends, prepend=-1)
+    sums = np.diff((keys & 1).cumsum()[ends], prepend=0) if labelled else sizes * scores
+    if labelled and pool:
+        sizes, sums = _pool_adjacent_violators(sizes, sums)
+        scores = sums / sizes
+    errors = np.append(0, (sizes - 2 * sums).cumsum()) + sums.sum()
+    return _Curve(np.append(0, sizes.cumsum()) / people, errors / total, scores)
+
+
+def _pool_adjacent_violators(sizes: npt.NDArray[np.int64], sums: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Merge neighbours until the share of positives falls from block to block (the upper hull of the cumulative positives): sizes and sums.
+
+    Neighbours that violate the order end up in one block, whatever else is merged: so all of them are merged at once, eight times, which leaves
+    little of a large sample, and scipy's loop does the rest.
+    """
     from scipy.optimize import isotonic_regression
 
-    fit = isotonic_regression((-sums / sizes).cpu().numpy(), weights=sizes.cpu().numpy())
-    return torch.as_tensor(fit.weights).to(sizes), -torch.as_tensor(fit.x[fit.blocks[:-1]]).to(sizes)
+    for _ in range(8):
+        falls = np.flatnonzero(sums[:-1] * sizes[1:] > sums[1:] * sizes[:-1])  # in integers, so exact
+        if len(falls) == len(sizes) - 1:
+            return sizes, sums
+        sizes, sums = _merge(sizes, falls), _merge(sums, falls)
+    ends = isotonic_regression(-sums / sizes, weights=sizes).blocks[1:-1] - 1
+    return _merge(sizes, ends), _merge(sums, ends)
 
 
-def _interpolate(curve: _Curve, rates: Tensor) -> tuple[Tensor, Tensor]:
-    """Error, and the threshold, at any selection rates: linear between the curve's points, where people are selected at random."""
-    place = torch.searchsorted(curve.rates, rates, right=True).clamp(1, len(curve.rates) - 1)
-    left, right = curve.rates[place - 1], curve.rates[place]
-    share = ((rates - left) / (right - left)).clamp(0, 1)
-    return torch.lerp(curve.errors[place - 1], curve.errors[place], share), curve.probs[place - 1]
+def _merge(values: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Sums over blocks, given where all blocks but the last end."""
+    return np.add.reduceat(values, np.append(0, ends + 1))
 
 
-def _slope(curve: _Curve, steps: Tensor, rates: Tensor) -> Tensor:
-    """d error / d rate, to the right, given the slopes of all blocks."""
-    return steps[torch.searchsorted(curve.rates, rates, right=True).clamp(1, len(curve.rates) - 1) - 1]
+def _mixed_frontier(curves: list[_Curve], gaps: _Array) -> tuple[_Array, _Array]:
+    """Errors [M] and thresholds [M, G]: lower the highest rates and raise the lowest, whichever is cheaper, until the gap is closed.
+
+    What either costs rises the further it goes, since the curves are convex: so sorting all steps by their slope is the best order.
+    """
+    highest, lowest = max(curve.best for curve in curves), min(curve.best for curve in curves)
+    down, down_widths = _edge([(curve.rates[: curve.place + 1], curve.errors[: curve.place + 1]) for curve in curves])
+    up, up_widths = _edge([(1 - curve.rates[curve.place :][::-1], curve.errors[curve.place :][::-1]) for curve in curves])
+    order = np.append(down, up).argsort(kind="stable")
+    lowered = np.append(down_widths, np.zeros_like(up_widths))[order]
+    raised = np.append(np.zeros_like(down_widths), up_widths)[order]
+    closed = np.append(0, (lowered + raised).cumsum())
+    drop = np.interp(highest - lowest - gaps, closed, np.append(0, lowered.cumsum()))  # np.interp holds the ends: gaps beyond the widest are free
+    top = highest - drop
+    bottom = np.minimum(lowest + np.maximum(highest - lowest - gaps, 0) - drop, top)
+    rates = [np.clip(curve.best, bottom, top) for curve in curves]
+    errors = sum((np.interp(rate, curve.rates, curve.errors) for rate, curve in zip(rates, curves, strict=True)), np.zeros_like(gaps))
+    return errors, np.stack([_threshold(curve, rate) for rate, curve in zip(rates, curves, strict=True)], axis=1)
 
 
-def _mixed_frontier(curves: list[_Curve], best: Tensor, gaps: Tensor) -> ParityFrontier:
-    """The window [t, t + gap] of rates with the least error: convex in t, so bisect on the sign of its slope."""
-    low, high = torch.zeros_like(gaps), (1 - gaps).clamp(min=0)
-    groups = [(own, curve, curve.errors.diff() / curve.rates.diff()) for own, curve in zip(best, curves, strict=True)]
-    for _ in range(60):
-        start = (low + high) / 2
-        slope = torch.zeros_like(gaps)
-        for own, curve, steps in groups:  # a group follows the window's edge only where the window leaves its optimum out
-            slope += torch.where(own <= start, _slope(curve, steps, start), 0.0)
-            slope += torch.where(own > start + gaps, _slope(curve, steps, start + gaps), 0.0)
-        low, high = torch.where(slope < 0, start, low), torch.where(slope < 0, high, start)
-    rates = torch.stack([torch.minimum(torch.maximum(own.expand_as(high), high), high + gaps) for own in best])
-    found = [_interpolate(curve, row) for curve, row in zip(curves, rates, strict=True)]
-    errors = torch.stack([error for error, _ in found]).sum(dim=0)
-    return ParityFrontier(gaps, errors, torch.stack([threshold for _, threshold in found], dim=1))
+def _edge(sides: list[tuple[_Array, _Array]]) -> tuple[_Array, _Array]:
+    """The cost per unit of lowering the highest selection rates, step by step down to 0, and the length of each step.
+
+    A side has a group's rates from 0 to its best, and the errors there. At a rate u the groups pay whose best rate is above u.
+    """
+    slopes = [-(np.diff(errors) / np.diff(rates))[::-1] for rates, errors in sides]
+    starts = np.concatenate([rates[:0:-1] for rates, _ in sides])
+    jumps = np.concatenate([np.diff(slope, prepend=0) for slope in slopes])
+    order = (-starts).argsort(kind="stable")
+    return jumps[order].cumsum(), -np.diff(starts[order], append=0)
 
 
-def _threshold_frontier(curves: list[_Curve], gaps: Tensor) -> ParityFrontier:
+def _threshold(curve: _Curve, rates: _Array) -> _Array:
+    """The probability at which the decision turns at any selection rate: that of the next to be selected, or of those selected in part."""
+    place = np.searchsorted(curve.rates, rates + 1e-12, side="right").clip(1, len(curve.rates) - 1)
+    found: _Array = curve.probs[place - 1]
+    return found
+
+
+def _threshold_frontier(curves: list[_Curve], gaps: _Array) -> tuple[_Array, _Array]:
     """The best tuple of thresholds whose rates lie within a window, tried for every window that starts at one of the rates."""
-    starts = torch.unique(torch.cat([curve.rates for curve in curves]))
+    starts = np.unique(np.concatenate([curve.rates for curve in curves]))
     tables = [_running_minima(curve.errors) for curve in curves]
-    errors, thresholds = [], []
-    for gap in gaps.tolist():
-        total = torch.zeros_like(starts)
-        places = []
-        for curve, table in zip(curves, tables, strict=True):
-            first = torch.searchsorted(curve.rates, starts - 1e-12)
-            last = torch.searchsorted(curve.rates, starts + gap + 1e-12, right=True)  # one past the end of the window
-            error, place = _window_minimum(curve.errors, table, first, last)
-            total = total + error
-            places.append(place)
+    firsts = [np.searchsorted(curve.rates, starts - 1e-12) for curve in curves]
+    errors, thresholds = np.empty(len(gaps)), np.empty((len(gaps), len(curves)))
+    for row, gap in enumerate(gaps):
+        lasts = [np.searchsorted(curve.rates, starts + gap + 1e-12, side="right") for curve in curves]  # one past the end of the window
+        found = [_window_minimum(c.errors, *parts) for c, *parts in zip(curves, tables, firsts, lasts, strict=True)]
+        total = np.sum([error for error, _ in found], axis=0)
         window = total.argmin()
-        errors.append(total[window])
-        thresholds.append(torch.stack([_lowest_selected(curve, place[window]) for curve, place in zip(curves, places, strict=True)]))
-    return ParityFrontier(gaps, torch.stack(errors), torch.stack(thresholds))
+        errors[row] = total[window]
+        thresholds[row] = [np.append(np.inf, curve.probs)[place[window]] for curve, (_, place) in zip(curves, found, strict=True)]
+    return errors, thresholds
 
 
-def _lowest_selected(curve: _Curve, place: Tensor) -> Tensor:
-    """The least probability that is selected, inf where nobody is."""
-    return torch.cat([curve.probs.new_full((1,), math.inf), curve.probs])[place]
-
-
-def _running_minima(values: Tensor) -> list[Tensor]:
+def _running_minima(values: _Array) -> list[npt.NDArray[np.int64]]:
     """Where the least of the 2^k values from each position on is, for every k."""
-    table = [torch.arange(len(values), device=values.device)]
+    table = [np.arange(len(values))]
     while 2 ** len(table) <= len(values):
         half = 2 ** (len(table) - 1)
         left, right = table[-1][:-half], table[-1][half:]
-        table.append(torch.where(values[right] < values[left], right, left))
+        table.append(np.where(values[right] < values[left], right, left))
     return table
 
 
-def _window_minimum(values: Tensor, table: list[Tensor], first: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:
+def _window_minimum(
+    values: _Array, table: list[npt.NDArray[np.int64]], first: npt.NDArray[np.int64], last: npt.NDArray[np.int64]
+) -> tuple[_Array, npt.NDArray[np.int64]]:
     """The least of values[first:last] and its place; inf for an empty window."""
-    length = (last - first).clamp(min=1)
-    level = (length.double().log2() + 1e-9).floor().long()
-    error = torch.full(first.shape, math.inf, dtype=values.dtype, device=values.device)
-    place = torch.zeros_like(first)
+    level = np.frexp(np.maximum(last - first, 1))[1] - 1  # the largest k with 2^k <= length
+    error, place = np.full(first.shape, np.inf), np.zeros_like(first)
     for k, minima in enumerate(table):
-        rows = ((level == k) & (last > first)).nonzero().flatten()
+        rows = np.flatnonzero((level == k) & (last > first))
         left, right = minima[first[rows]], minima[last[rows] - 2**k]
-        place[rows] = torch.where(values[right] < values[left], right, left)
+        place[rows] = np.where(values[right] < values[left], right, left)
         error[rows] = values[place[rows]]
     return error, place

@@ -6,13 +6,19 @@ state, reward, terminated). After a terminal transition nothing more is earned. 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from itertools import chain
 from typing import Any, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from lossbook import _checks
 from lossbook._reduction import check_reduction, reduce
+
+_Array = npt.NDArray[np.float64]
 
 
 class Values(NamedTuple):
@@ -22,7 +28,7 @@ class Values(NamedTuple):
     q_values: Tensor
 
 
-class _Table(NamedTuple):
+class Table(NamedTuple):
     """Expected rewards [S, A]; successors [S, A, M] with the probability [S, A, M] of going on there; how an episode starts [S]."""
 
     rewards: Tensor
@@ -31,69 +37,91 @@ class _Table(NamedTuple):
     start: Tensor
 
 
-def _table(env: Any) -> _Table:
-    """Read the table once, into padded arrays."""
-    base = getattr(env, "unwrapped", env)
-    actions = getattr(getattr(env, "action_space", None), "n", None)
-    if actions is None:
-        _checks.wrong_type("env", "be a gymnasium environment with discrete actions", type(base).__name__)
+def action_count(env: Any) -> int:
+    """How many actions there are; a TypeError where they aren't discrete."""
+    space: Any = getattr(env, "action_space", None)
+    if type(space).__name__ != "Discrete":
+        found = f"{type(getattr(env, 'unwrapped', env)).__name__}" + (f" with actions {space}" if space is not None else "")
+        _checks.wrong_type("env", "be a gymnasium environment with discrete actions", found)
+    return int(space.n)
+
+
+def read_table(env: Any) -> Table:
+    """The table of a tabular environment, as arrays. Every function here takes it in the environment's place, and needn't read it again.
+
+    Args: env: a gymnasium environment with discrete actions and `env.unwrapped.P`, such as FrozenLake-v1, CliffWalking-v1 or Taxi-v4.
+    Returns: a `Table`, padded to the largest number M of outcomes with outcomes of probability 0.
+    Raises: TypeError for an environment without a table or with other actions; ValueError where a state has more or fewer actions than the others.
+
+    Example:
+        >>> import gymnasium
+        >>> read_table(gymnasium.make("CliffWalking-v1")).rewards.shape
+        torch.Size([48, 4])
+    """
+    if isinstance(env, Table):
+        return env
+    actions, base = action_count(env), getattr(env, "unwrapped", env)
     if not hasattr(base, "P"):
         _checks.wrong_type("env", "have a table of transitions, `env.unwrapped.P`", type(base).__name__)
-    states, width = len(base.P), max(len(outcomes) for row in base.P.values() for outcomes in row.values())
-    padded = [outcomes + [(0.0, 0, 0.0, True)] * (width - len(outcomes)) for row in base.P.values() for outcomes in row.values()]
-    flat = torch.tensor([[float(part) for part in outcome] for outcomes in padded for outcome in outcomes], dtype=torch.float64)
-    probs, successors, rewards, ends = flat.reshape(states, int(actions), width, 4).unbind(dim=-1)
+    states = len(base.P)
+    wrong = [state for state, row in base.P.items() if len(row) != actions]
+    if wrong:
+        _checks.wrong_value("env", f"have {actions} actions in each state of its table", f"{len(base.P[wrong[0]])} in state {wrong[0]}")
+    outcomes = [base.P[state][action] for action in range(actions) for state in range(states)]
+    counts = np.fromiter(map(len, outcomes), np.int64, len(outcomes))
+    padded = np.zeros((len(outcomes), counts.max(), 4))
+    padded[np.arange(counts.max()) < counts[:, None]] = np.fromiter(chain.from_iterable(chain.from_iterable(outcomes)), np.float64).reshape(-1, 4)
+    # Laid out as [M, A, S] and handed out as [S, A, M]: the last axis in memory is the long one, which is what makes a sweep fast.
+    probs, successors, rewards, ends = (np.ascontiguousarray(part.T).reshape(-1, actions, states).T for part in np.moveaxis(padded, 2, 0))
     start = torch.as_tensor(getattr(base, "initial_state_distrib", torch.full((states,), 1 / states)), dtype=torch.float64)
-    return _Table((probs * rewards).sum(dim=-1), successors.long(), probs * (1 - ends), start / start.sum())
+    expected = np.ascontiguousarray((probs * rewards).sum(axis=2).T).T
+    following, going_on = successors.astype(np.int64, order="K"), probs * (1 - ends)
+    return Table(torch.from_numpy(expected), torch.from_numpy(following), torch.from_numpy(going_on), start / start.sum())
 
 
-def _look_ahead(table: _Table, values: Tensor, discount: float) -> Tensor:
-    """Q(s, a) = r(s, a) + γ Σ_s' P(s' | s, a) V(s')."""
-    return table.rewards + discount * (table.going_on * values[table.successors]).sum(dim=-1)
-
-
-def _matrix(table: _Table, policy: Tensor) -> Tensor:
+def _matrix(table: Table, policy: Tensor) -> npt.NDArray[Any]:
     """P(going on to s' | s) under policy probabilities [S, A]: [S, S]."""
     states = len(table.start)
-    weight = (policy[:, :, None] * table.going_on).flatten(1)
-    return torch.zeros(states, states, dtype=torch.float64).scatter_add_(1, table.successors.flatten(1), weight)
+    weight = policy.numpy()[:, :, None] * table.going_on.numpy()
+    cells = states * np.arange(states)[:, None, None] + table.successors.numpy()
+    return np.bincount(cells.ravel(), weight.ravel(), states**2).reshape(states, states)
 
 
-def _evaluate(table: _Table, policy: Tensor, discount: float) -> Tensor:
+def _evaluate(table: Table, policy: Tensor, discount: float) -> Tensor:
     """Solve V = r + γ P V for the policy."""
-    identity = torch.eye(len(table.start), dtype=torch.float64)
-    values: Tensor = torch.linalg.solve(identity - discount * _matrix(table, policy), (policy * table.rewards).sum(dim=1))
-    return values
+    rewards = (policy.numpy() * table.rewards.numpy()).sum(axis=1)
+    return torch.from_numpy(np.linalg.solve(np.eye(len(rewards)) - discount * _matrix(table, policy), rewards))
 
 
 def _check_discount(discount: float) -> None:
     _checks.check_number("discount", discount, low=0, high=1, high_open=True)
 
 
-def _policy_probs(policy: Tensor, table: _Table) -> Tensor:
+def _policy_probs(policy: Tensor, table: Table) -> Tensor:
     """Actions [S], or probabilities [S, A], as probabilities [S, A]."""
     states, actions = table.rewards.shape
     _checks.check_tensor("policy", policy)
     if policy.shape == (states,):
         _checks.check_labels("policy", policy, actions)
-        return torch.nn.functional.one_hot(policy.long(), actions).double()
+        return torch.nn.functional.one_hot(policy.cpu().long(), actions).double()
     if policy.shape != (states, actions):
         _checks.wrong_value("policy", f"have shape ({states},) or ({states}, {actions})", tuple(policy.shape))
     _checks.check_range("policy", policy, 0, 1)
     if not torch.allclose(policy.double().sum(dim=1), torch.ones(states, dtype=torch.float64), atol=1e-6):
         sums = policy.sum(dim=1)
         _checks.wrong_value("policy", "have rows that sum to 1", f"sums from {float(sums.min()):g} to {float(sums.max()):g}")
-    return policy.double()
+    return policy.detach().cpu().double()
 
 
 def value_iteration(env: Any, *, discount: float) -> Values:
     """The optimal values of a tabular environment: V*(s) = max_a Q*(s, a), Q*(s, a) = r(s, a) + γ Σ_s' P(s' | s, a) V*(s').
 
-    A few sweeps of value iteration over all states at once, then Howard's policy iteration, each policy evaluated by one linear solve. It ends when
-    no action improves on the policy by more than rounding, so the result is exact to about 1e-10 and not to a tolerance of the caller's.
+    Sweeps of value iteration over all states at once. They end when γ / (1 - γ) times the last change, which bounds what is missing, is down to
+    rounding; where thirty don't suffice, Howard's policy iteration goes on, each policy evaluated by one linear solve, until no action improves by
+    more than rounding. So the result is exact to about 1e-10 and not to a tolerance of the caller's.
 
     Args:
-        env: a gymnasium environment with discrete actions and a table, such as FrozenLake-v1, CliffWalking-v1 or Taxi-v4.
+        env: a gymnasium environment with discrete actions and a table, such as FrozenLake-v1, CliffWalking-v1 or Taxi-v4; or its `read_table`.
         discount: γ in [0, 1), a factor a step.
     Returns: `Values(values [S], q_values [S, A])`, float64.
     Raises: TypeError for an environment without a table or with other actions; ValueError for γ outside [0, 1).
@@ -106,19 +134,40 @@ def value_iteration(env: Any, *, discount: float) -> Values:
     Reference: R. Sutton, A. Barto, "Reinforcement Learning: An Introduction", second edition, 2018, sections 4.3 and 4.4.
     """
     _check_discount(discount)
-    table = _table(env)
-    values = torch.zeros(len(table.start), dtype=torch.float64)
-    for _ in range(50):
-        values = _look_ahead(table, values, discount).amax(dim=1)
-    actions = _look_ahead(table, values, discount).argmax(dim=1)
+    table = read_table(env)
+    rewards, following = table.rewards.numpy().T, table.successors.numpy().T  # [A, S], [M, A, S]
+    going_on = discount * table.going_on.numpy().T
+
+    def ahead(values: _Array) -> _Array:
+        parts = values.take(following)
+        parts *= going_on
+        found: _Array = parts.sum(axis=0) if len(parts) > 1 else parts[0]
+        found += rewards
+        return found
+
+    values = np.zeros(rewards.shape[1])
+    for _ in range(30):
+        best = np.maximum.reduce(ahead(values), axis=0)
+        change, values = np.maximum.reduce(np.abs(best - values)), best
+        if change * discount <= 1e-12 * (1 - discount):
+            break
+    else:
+        values = _howard(table, ahead, ahead(values).argmax(axis=0), discount)
+    q_values = torch.from_numpy(ahead(values).T)
+    return Values(q_values.amax(dim=1), q_values)
+
+
+def _howard(table: Table, ahead: Callable[[_Array], _Array], actions: npt.NDArray[np.int64], discount: float) -> _Array:
+    """The values of the best policy: each state changes to its best action, until none gains more than rounding."""
+    every = np.arange(len(actions))
     while True:
-        values = _evaluate(table, torch.nn.functional.one_hot(actions, table.rewards.shape[1]).double(), discount)
-        q_values = _look_ahead(table, values, discount)
-        best, better = q_values.max(dim=1)
-        improves = best > q_values.gather(1, actions[:, None])[:, 0] + 1e-11 * (1 + values.abs())
-        if not bool(improves.any()):
-            return Values(best, q_values)
-        actions = torch.where(improves, better, actions)
+        values = _evaluate(table, torch.from_numpy(np.eye(len(table.rewards[0]))[actions]), discount).numpy()
+        q_values = ahead(values)
+        better = q_values.argmax(axis=0)
+        improves = q_values[better, every] > q_values[actions, every] + 1e-11 * (1 + np.abs(values))
+        if not improves.any():
+            return values
+        actions = np.where(improves, better, actions)
 
 
 def policy_values(env: Any, policy: Tensor, *, discount: float) -> Tensor:
@@ -129,7 +178,7 @@ def policy_values(env: Any, policy: Tensor, *, discount: float) -> Tensor:
     Raises: as `value_iteration`; ValueError for another shape, actions out of range or rows that don't sum to 1.
     """
     _check_discount(discount)
-    table = _table(env)
+    table = read_table(env)
     return _evaluate(table, _policy_probs(policy, table), discount)
 
 
@@ -141,14 +190,13 @@ def occupancy(env: Any, policy: Tensor, *, discount: float, start: Tensor | None
     Raises: as `policy_values`; ValueError for a `start` of another shape.
     """
     _check_discount(discount)
-    table = _table(env)
+    table = read_table(env)
     first = _start(table, start)
-    identity = torch.eye(len(table.start), dtype=torch.float64)
-    visits: Tensor = torch.linalg.solve((identity - discount * _matrix(table, _policy_probs(policy, table))).T, first)
-    return visits
+    going_on = np.eye(len(first)) - discount * _matrix(table, _policy_probs(policy, table))
+    return torch.from_numpy(np.linalg.solve(going_on.T, first.numpy()))
 
 
-def _start(table: _Table, start: Tensor | None) -> Tensor:
+def _start(table: Table, start: Tensor | None) -> Tensor:
     if start is None:
         return table.start
     _checks.check_same_shape("start", start, "env.unwrapped.P", table.start)
@@ -163,8 +211,8 @@ def policy_regret(env: Any, policy: Tensor, *, discount: float, start: Tensor | 
     Args, Raises: as `occupancy`. Returns: [] float64, in units of reward; never negative but for rounding.
     Reference: S. Kakade, J. Langford, "Approximately optimal approximate reinforcement learning", 2002, lemma 6.1.
     """
-    optimal = value_iteration(env, discount=discount).values
-    table = _table(env)
+    table = read_table(env)
+    optimal = value_iteration(table, discount=discount).values
     return _start(table, start) @ (optimal - _evaluate(table, _policy_probs(policy, table), discount))
 
 

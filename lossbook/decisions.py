@@ -24,10 +24,21 @@ from lossbook._checks import (
     values_readable,
     wrong_value,
 )
-from lossbook._tabular import Values, occupancy, opportunity_cost, opportunity_cost_loss, policy_regret, policy_values, value_iteration
+from lossbook._tabular import (
+    Table,
+    Values,
+    occupancy,
+    opportunity_cost,
+    opportunity_cost_loss,
+    policy_regret,
+    policy_values,
+    read_table,
+    value_iteration,
+)
 
 __all__ = [
     "REJECT",
+    "Table",
     "Values",
     "average_cost",
     "bayes_decision",
@@ -38,6 +49,7 @@ __all__ = [
     "opportunity_cost_loss",
     "policy_regret",
     "policy_values",
+    "read_table",
     "reject_option",
     "value_iteration",
 ]

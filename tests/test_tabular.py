@@ -56,6 +56,22 @@ def test_values_at_a_discount_of_0_99() -> None:
     assert float(cliff.values[36]) == pytest.approx(-(1 - 0.99**13) / 0.01, rel=1e-12)
 
 
+def test_a_table_read_before_gives_the_same(env: Any) -> None:
+    table = decisions.read_table(env)
+    assert torch.equal(decisions.value_iteration(table, discount=0.9).q_values, decisions.value_iteration(env, discount=0.9).q_values)
+    sums = [sum(p * (not over) for p, _, _, over in env.unwrapped.P[state][1]) for state in env.unwrapped.P]
+    torch.testing.assert_close(table.going_on[:, 1].sum(dim=1), torch.tensor(sums, dtype=torch.float64))
+    best = decisions.value_iteration(table, discount=0.9).q_values.argmax(dim=1)
+    assert abs(float(decisions.policy_regret(table, best, discount=0.9))) < 1e-9
+
+
+def test_a_maze_longer_than_thirty_sweeps() -> None:
+    """From one end of a frozen corridor of 60 fields to the other: the goal is worth γ^(steps - 1)."""
+    env = gymnasium.make("FrozenLake-v1", desc=["S" + "F" * 58 + "G"], is_slippery=False)
+    values = decisions.value_iteration(env, discount=0.97).values
+    torch.testing.assert_close(values[:59], 0.97 ** torch.arange(58, -1, -1, dtype=torch.float64), rtol=0, atol=1e-12)
+
+
 def random_policy(q_values: Tensor, source: torch.Generator) -> Tensor:
     return torch.rand(q_values.shape, dtype=torch.float64, generator=source).mul(5).softmax(dim=1)
 
