@@ -58,8 +58,9 @@ def check_ndim(parameter: str, value: Tensor, ndim: int, layout: str) -> None:
         wrong_value(parameter, f"have shape {layout}", tuple(value.shape))
 
 
-def check_same_shape(parameter: str, value: Tensor, reference_name: str, reference: Tensor) -> None:
-    """`value` has the shape of `reference`; nothing is broadcast between prediction and truth."""
+def check_same_shape(parameter: str, value: Any, reference_name: str, reference: Tensor) -> None:
+    """`value` is a tensor of the shape of `reference`; nothing is broadcast between prediction and truth."""
+    check_tensor(parameter, value)
     if value.shape != reference.shape:
         wrong_value(parameter, f"have shape {tuple(reference.shape)} to match `{reference_name}`", tuple(value.shape))
 
@@ -96,6 +97,12 @@ def check_count(parameter: str, value: Any, *, low: int = 1) -> None:
         wrong_value(parameter, f"be at least {low}", value)
 
 
+def check_callable(parameter: str, value: Any) -> None:
+    """`value` can be called."""
+    if not callable(value):
+        wrong_type(parameter, "be callable", type(value).__name__)
+
+
 def check_labels(parameter: str, labels: Tensor, num_classes: int, *, ignore_index: int | None = None) -> None:
     """Class ids lie in [0, num_classes). Looked at only where `values_readable`."""
     check_integer(parameter, labels)
@@ -129,9 +136,11 @@ def check_distribution(parameter: str, value: Tensor, axis: int) -> None:
         wrong_value(parameter, f"sum to 1 along axis {axis}", f"a sum of {worst:g}")
 
 
-def check_signs(parameter: str, signs: Tensor) -> None:
-    """Every element is -1 or +1. Looked at only where `values_readable`."""
+def check_signs(parameter: str, signs: Any) -> None:
+    """Every element is -1 or +1, of a real dtype that has both. Looked at only where `values_readable`."""
     check_tensor(parameter, signs)
+    if signs.dtype == torch.bool or signs.dtype.is_complex:
+        wrong_type(parameter, "have a floating-point or integer dtype", str(signs.dtype))
     if signs.numel() and values_readable(signs) and not bool((signs.abs() == 1).all()):
         wrong_value(parameter, "hold only -1 and +1", f"{sorted(set(signs.flatten().tolist()))[:5]}")
 

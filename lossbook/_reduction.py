@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 from lossbook._checks import check_choice
@@ -26,4 +27,6 @@ def reduce(losses: Tensor, reduction: str) -> Tensor:
         return losses
     if reduction == "sum":
         return losses.sum()
-    return losses.sum() / max(losses.numel(), 1)
+    # in half precision a sum can be too large where the mean is not: float32 holds it
+    total = losses.sum(dtype=torch.promote_types(losses.dtype, torch.float32))
+    return (total / max(losses.numel(), 1)).to(losses.dtype)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lossbook._checks import check_finite, check_floating, check_labels, check_ndim, check_range, wrong_value
+from lossbook._checks import check_finite, check_floating, check_labels, check_ndim, check_range, check_tensor, wrong_value
 from lossbook._stable import log1pexp
 
 
@@ -19,7 +19,8 @@ class PlattScaling(NamedTuple):
     intercept: Tensor
 
     def probs(self, scores: Tensor) -> Tensor:
-        """The calibrated probabilities of `scores`, of their shape and dtype."""
+        """The calibrated probabilities of `scores`, of their shape and dtype. Raises TypeError unless they are floating point."""
+        check_floating("scores", scores)
         return torch.sigmoid(self.slope.to(scores) * scores + self.intercept.to(scores))
 
 
@@ -148,6 +149,7 @@ def check_cases(probs: Tensor, labels: Tensor, name: str = "probs") -> None:
     check_floating(name, probs)
     if probs.ndim not in (1, 2) or (probs.ndim == 2 and not probs.shape[1]):
         wrong_value(name, "have shape [N] or [N, K] with K >= 1", tuple(probs.shape))
+    check_tensor("labels", labels)
     if labels.shape != probs.shape[:1]:
         wrong_value("labels", f"have shape {tuple(probs.shape[:1])} to match `{name}`", tuple(labels.shape))
     if name != "probs" and not labels.numel():

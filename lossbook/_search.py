@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lossbook._checks import wrong_type, wrong_value
+from lossbook._checks import check_callable, wrong_type, wrong_value
 
 Phi = Callable[[Tensor], Tensor]
 
@@ -28,6 +28,7 @@ class Least(NamedTuple):
 
 def evaluate(phi: Phi, margins: Tensor) -> Tensor:
     """phi(margins), checked."""
+    check_callable("phi", phi)
     losses = phi(margins)
     if not isinstance(losses, Tensor):
         wrong_type("phi", "return a torch.Tensor", type(losses).__name__)

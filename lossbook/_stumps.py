@@ -62,7 +62,7 @@ class StumpSearch:
         best: list[float] = []
         for order, tied in self.blocks:
             gains, lefts = self._gains(sums, total, least, order, tied)
-            best += gains.amax(dim=1).tolist()
+            best += gains.amax(dim=1).tolist() if gains.numel() else [-math.inf] * len(gains)
         most = max(best, default=-math.inf)
         if most == -math.inf:
             return None

@@ -29,10 +29,14 @@ class _Overlap(NamedTuple):
     hull_height: Tensor
 
 
-def _check_boxes(parameter: str, boxes: Tensor) -> None:
+def _check_layout(parameter: str, boxes: Tensor) -> None:
     check_floating(parameter, boxes)
     if boxes.ndim == 0 or boxes.shape[-1] != 4:
         wrong_value(parameter, "have shape [..., 4]", tuple(boxes.shape))
+
+
+def _check_boxes(parameter: str, boxes: Tensor) -> None:
+    _check_layout(parameter, boxes)
     if values_readable(boxes) and not bool((boxes[..., 2:] >= boxes[..., :2]).all()):
         wrong = boxes[~(boxes[..., 2:] >= boxes[..., :2]).all(-1)][0]
         wrong_value(parameter, "have x1 <= x2 and y1 <= y2 in every box", wrong.tolist())
@@ -95,6 +99,7 @@ def to_xyxy(boxes_cxcywh: Tensor) -> Tensor:
     >>> to_xyxy(torch.tensor([2.0, 3.0, 2.0, 4.0]))
     tensor([1., 1., 3., 5.])
     """
+    _check_layout("boxes_cxcywh", boxes_cxcywh)
     centre, half = boxes_cxcywh[..., :2], boxes_cxcywh[..., 2:] / 2
     return torch.cat([centre - half, centre + half], -1)
 
@@ -105,6 +110,7 @@ def to_cxcywh(boxes_xyxy: Tensor) -> Tensor:
     >>> to_cxcywh(torch.tensor([1.0, 1.0, 3.0, 5.0]))
     tensor([2., 3., 2., 4.])
     """
+    _check_layout("boxes_xyxy", boxes_xyxy)
     low, high = boxes_xyxy[..., :2], boxes_xyxy[..., 2:]
     return torch.cat([(low + high) / 2, high - low], -1)
 

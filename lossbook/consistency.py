@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lossbook._checks import check_floating, check_number, check_range, check_same_shape, wrong_value
+from lossbook._checks import check_floating, check_number, check_range, check_same_shape, wrong_type, wrong_value
 from lossbook._search import Phi, both_sides, evaluate, interpolate, lower_hull, weighted
 
 __all__ = [
@@ -167,8 +167,7 @@ def excess_risk_bound(phi: Phi, excess: Tensor | float) -> Tensor:
 
     Reference: Bartlett, Jordan, McAuliffe, 2006, theorem 1. Chapter: calibration.
     """
-    excess = torch.as_tensor(excess, dtype=torch.float64)
-    check_range("excess", excess, 0.0, float("inf"))
+    excess = _in_interval("excess", excess, 0.0, float("inf"))
     knots, allowance = _knots(phi), _flat(excess)
     corners = lower_hull(knots, _excess(phi, knots))
     low, high = torch.zeros_like(allowance), torch.ones_like(allowance)
@@ -271,9 +270,9 @@ def estimate_report(estimates: Tensor, eta: Tensor | float, *, weight: Tensor | 
     eta = _probability("eta", eta).to(estimates)
     if eta.ndim:
         check_same_shape("eta", eta, "estimates[0]", estimates[0])
-    outcomes = estimates[:, 0] if estimates.ndim == 2 else estimates
-    weight = torch.full_like(outcomes, 1 / len(outcomes)) if weight is None else weight
-    check_same_shape("weight", weight, "estimates[:, 0]", outcomes)
+    equal = estimates.new_full((len(estimates),), 1 / len(estimates))
+    weight = equal if weight is None else weight
+    check_same_shape("weight", weight, "the rows of `estimates`", equal)
     mean = weight @ estimates
     bias_squared, variance = (mean - eta).square(), weight @ (estimates - mean).square()
     wrong_side = weight @ ((estimates > 0.5) != (eta > 0.5)).to(weight)
@@ -281,16 +280,22 @@ def estimate_report(estimates: Tensor, eta: Tensor | float, *, weight: Tensor | 
     return EstimateReport(bias_squared, variance, bias_squared + variance, error)
 
 
-def _probability(parameter: str, value: Tensor | float) -> Tensor:
+def _in_interval(parameter: str, value: Tensor | float, low: float, high: float) -> Tensor:
     if not isinstance(value, Tensor):
         check_number(parameter, value)
+    elif value.dtype.is_complex:
+        wrong_type(parameter, "be real", str(value.dtype))
     tensor = torch.as_tensor(value, dtype=torch.float64)
-    check_range(parameter, tensor, 0.0, 1.0)
+    check_range(parameter, tensor, low, high)
     return tensor
 
 
+def _probability(parameter: str, value: Tensor | float) -> Tensor:
+    return _in_interval(parameter, value, 0.0, 1.0)
+
+
 def _flat(values: Tensor) -> Tensor:
-    return values.detach().cpu().flatten()
+    return values.detach().cpu().flatten().contiguous()
 
 
 def _excess(phi: Phi, theta: Tensor) -> Tensor:

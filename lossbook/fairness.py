@@ -126,6 +126,8 @@ def rate_intervals(rates: Tensor, counts: Tensor, *, confidence: float = 0.95) -
     _checks.check_floating("rates", rates)
     _checks.check_tensor("counts", counts)
     _checks.check_same_shape("counts", counts, "rates", rates)
+    _checks.check_range("rates", rates, 0, 1)
+    _checks.check_range("counts", counts, 1, float("inf"))
     _checks.check_number("confidence", confidence, low=0, high=1, low_open=True, high_open=True)
     z = float(torch.special.ndtri(torch.tensor((1 + confidence) / 2, dtype=torch.float64)))
     n, p = counts.double(), rates.double()

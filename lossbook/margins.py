@@ -83,7 +83,8 @@ zero_one = MarginLoss(
     name="zero_one",
     formula="1[m ≤ 0]",
     paper="The loss that is meant.",
-    value=lambda m: 1 - torch.relu(torch.sign(m)),  # sign keeps the graph, with the gradient that this loss has: zero
+    # sign keeps the graph, with the gradient that this loss has, zero; but it makes 0 of NaN
+    value=lambda m: torch.where(m.isnan(), m, 1 - torch.relu(torch.sign(m))),
     slope=torch.zeros_like,
     link=_decide,
     risk=_bayes_error,

@@ -154,9 +154,8 @@ def optimal_scores(probs: Tensor, *, rule: Rule) -> OptimalScores:
     check_distribution("probs", probs, 0)
     if len(probs) < 2:
         wrong_value("probs", "have at least two classes", tuple(probs.shape))
-    if rule == "cross_entropy":
-        return _optimal_logits(probs.double())
-    return _optimal_hinge(probs.double(), rule)
+    probs = probs.detach().double()
+    return _optimal_logits(probs) if rule == "cross_entropy" else _optimal_hinge(probs, rule)
 
 
 def _right_class(logits: Tensor, labels: Tensor, reduction: str) -> tuple[int, Tensor]:

@@ -34,6 +34,8 @@ KINDS = ("regression", "classification")
 
 def _one_a_task(losses: Tensor | Sequence[Tensor]) -> Tensor:
     """A vector [T] of losses as it is, scalars stacked."""
+    if not isinstance(losses, (Tensor, Sequence)):
+        wrong_type("losses", "be a tensor [T] or a sequence of scalars", type(losses).__name__)
     if not isinstance(losses, Tensor):
         for task, loss in enumerate(losses):
             check_tensor(f"losses[{task}]", loss)

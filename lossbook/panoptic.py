@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lossbook._checks import check_floating, check_integer, check_ndim, check_number, check_same_shape, wrong_value
+from lossbook._checks import check_floating, check_integer, check_ndim, check_number, check_range, check_same_shape, check_tensor, wrong_value
 from lossbook._runs import Array, overlap
 
 __all__ = ["ClassQuality", "PanopticQuality", "panoptic_counts", "panoptic_map", "panoptic_quality", "quality_of_counts"]
@@ -85,6 +85,10 @@ def quality_of_counts(counts: Tensor, *, classes: Collection[int]) -> PanopticQu
     >>> quality_of_counts(torch.tensor([[1.6, 2, 1, 1]]), classes=[7]).by_class[7]
     ClassQuality(pq=0.533..., sq=0.800..., rq=0.666..., iou=1.60..., tp=2, fp=1, fn=1)
     """
+    check_tensor("counts", counts)
+    if counts.shape != (len(classes), 4):
+        wrong_value("counts", f"have shape ({len(classes)}, 4), a row for each of `classes`", tuple(counts.shape))
+    check_range("counts", counts, 0, torch.finfo(torch.float64).max)
     by_class = {}
     for name, (iou, tp, fp, fn) in zip(classes, counts.tolist(), strict=True):
         weight = tp + fp / 2 + fn / 2

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from lossbook._checks import (
+    check_callable,
     check_count,
     check_floating,
     check_number,
@@ -55,7 +56,7 @@ def grid_scale(values: Tensor, *, bits: int) -> Tensor:
     if not values.numel():
         wrong_value("values", "hold at least one value", f"shape {tuple(values.shape)}")
     scale = at_least_float32(values.detach()).abs().amax() / (2 ** (bits - 1) - 1)
-    return torch.where(scale > 0, scale, 1.0)
+    return torch.where(scale == 0, 1.0, scale)
 
 
 def quantize(values: Tensor, *, bits: int, scale: float | Tensor | None = None) -> Tensor:
@@ -153,6 +154,7 @@ def worst_change(loss: Callable[[Tensor], Tensor], margins: Tensor, *, step: flo
         For a convex or a monotone φ no smaller move changes more, so two evaluations give the maximum over the whole rounding cell.
     """
     check_floating("margins", margins)
+    check_callable("loss", loss)
     check_number("step", step, low=0.0, low_open=True)
     here = loss(margins)
     check_same_shape("loss(margins)", here, "margins", margins)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from lossbook._checks import check_floating, check_range, check_same_shape, check_tensor, wrong_type
+from lossbook._checks import check_callable, check_floating, check_range, check_same_shape, check_tensor
 from lossbook._classes import check_class_labels, class_axis
 from lossbook._reduction import Reduction, check_reduction, reduce
 
@@ -45,8 +45,7 @@ def savage_loss(entropy: Callable[[Tensor], Tensor], probs: Tensor, targets: Ten
     Conventions:
         A loss, to be minimised; Savage writes a score with a convex G = −H, to be maximised.
     """
-    if not callable(entropy):
-        wrong_type("entropy", "be callable", type(entropy).__name__)
+    check_callable("entropy", entropy)
     check_floating("probs", probs)
     check_tensor("targets", targets)
     check_same_shape("targets", targets, "probs", probs)
@@ -116,7 +115,7 @@ def sparsemax(logits: Tensor) -> Tensor:
     ordered = centred.sort(axis, descending=True).values.movedim(axis, -1)
     ranks = torch.arange(1, logits.shape[axis] + 1, device=logits.device)
     sums = ordered.cumsum(-1)
-    support = (1 + ranks * ordered > sums).sum(-1, keepdim=True)
+    support = (1 + ranks * ordered > sums).sum(-1, keepdim=True).clamp(min=1)  # at least 1, but for NaN
     threshold = (sums.gather(-1, support - 1) - 1) / support
     return (centred - threshold.movedim(-1, axis)).relu()  # not clamp(min=0), whose slope at 0 is 1
 

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from lossbook._checks import check_floating, check_ndim
 from lossbook.data.scenes import Scenes, digit_scenes
 
 __all__ = [
@@ -86,6 +87,8 @@ class Instances(NamedTuple):
 
 def standardize(features: Tensor) -> Tensor:
     """Each column of [N, D] at mean 0 and standard deviation 1 (denominator N); a constant column becomes 0."""
+    check_floating("features", features)
+    check_ndim("features", features, 2, "[N, D]")
     centred = features - features.mean(dim=0)
     spread = centred.square().mean(dim=0).sqrt()
     return centred / torch.where(spread > 0, spread, torch.ones_like(spread))

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lossbook._checks import check_count, check_integer, check_ndim, wrong_value
+from lossbook._checks import check_count, check_labels, check_ndim, wrong_value
 
 _INK = 0.3  # a pixel belongs to a digit from this much ink on
 _TRIES = 20
@@ -77,7 +77,7 @@ def digit_scenes(
     scans, digit_of = digits()
     if pool is None:
         pool = torch.arange(len(scans))
-    check_integer("pool", pool)
+    check_labels("pool", pool, len(scans))
     check_ndim("pool", pool, 1, "[P]")
     if not len(pool):
         wrong_value("pool", "name at least one digit", tuple(pool.shape))

@@ -1,0 +1,64 @@
+"""Every public function of lossbook as a specification: how good arguments are drawn, what they should give, and which calls are bad.
+
+`tests/test_inputs.py` holds every function to its specification, and fails where a public name has none. Add a function to the package, and add
+its specification to the file of its family here.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from importlib import import_module
+from types import ModuleType
+
+import lossbook
+from tests.public import boxes_and_sets, by_class, by_element, decisions, models
+from tests.public.kinds import Spec
+
+SPECS: dict[str, Spec] = {}
+for family in (by_element, by_class, boxes_and_sets, decisions, models):
+    for spec in family.SPECS:
+        assert spec.name not in SPECS, f"{spec.name} has two specifications"
+        SPECS[spec.name] = spec
+
+# What takes no tensor of the caller's: the file that holds it to its arguments instead.
+ELSEWHERE = {
+    **dict.fromkeys(("claims.claim", "claims.measured", "claims.show", "claims.Claim.measure"), "tests/test_ledger.py"),
+    **dict.fromkeys((f"data.{name}" for name in ("breast_cancer", "digits", "sms_spam", "adult", "german", "nuclei")), "tests/test_data.py"),
+    **dict.fromkeys((f"plots.{name}" for name in ("style", "use", "subplots", "to_html", "stylesheet")), "tests/test_plots.py"),
+    **dict.fromkeys(("plots.show", "plots.display"), "tests/test_plots.py"),
+    "explore": "tests/test_explorer.py",
+}
+
+
+def public_names() -> Iterator[str]:
+    """Functions, classes that compute, their methods, and losses that are records, of every public module: "module.name" or "module.Class.method"."""
+    yield from (name for name in lossbook.__all__ if callable(getattr(lossbook, name)))
+    for module_name in (name for name in lossbook.__all__ if inspect.ismodule(getattr(lossbook, name))):
+        module = import_module(f"lossbook.{module_name}")
+        exported = getattr(module, "__all__", [name for name in vars(module) if _is_own(name, module)])
+        for name in exported:
+            value = getattr(module, name)
+            if inspect.isclass(value):
+                methods = [key for key, member in vars(value).items() if inspect.isfunction(member) and _is_said(key)]
+                yield from (f"{module_name}.{name}.{key}" for key in methods if not _is_record_method(value, key))
+            elif callable(value) and not name.startswith("_"):
+                yield f"{module_name}.{name}"
+
+
+def _is_own(name: str, module: ModuleType) -> bool:
+    """Public, and defined in this module; the catalogue of margin losses is defined by the record in a private one."""
+    home = getattr(getattr(module, name), "__module__", "")
+    at_home = (
+        home == module.__name__ or home.startswith(f"{module.__name__}.") or (module.__name__, home) == ("lossbook.margins", "lossbook._margin_loss")
+    )
+    return at_home and not name.startswith("_")
+
+
+def _is_said(key: str) -> bool:
+    return key in ("__call__", "forward") or not key.startswith("_")
+
+
+def _is_record_method(owner: type, key: str) -> bool:
+    """What NamedTuple writes by itself."""
+    return issubclass(owner, tuple) and key in ("count", "index")

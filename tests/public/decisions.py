@@ -1,0 +1,544 @@
+"""Probabilities and what is done with them: calibration, decisions, decisions in sequence, groups."""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+from hypothesis import strategies as st
+from torch import Tensor
+
+from lossbook import consistency, decisions, fairness, reliability
+from tests.public.kinds import (
+    MODERATE,
+    REDUCTIONS,
+    UNIT,
+    Arguments,
+    Bad,
+    Spec,
+    always,
+    array,
+    choice,
+    count,
+    distributions,
+    floats,
+    labels,
+    number,
+    tensor,
+)
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
+PROBS = tensor(low=0, high=1, shaped=False)
+LABELS = tensor(floating=False, low=0)
+
+
+# --- calibration ---------------------------------------------------------------------------------------------------------------------------------
+
+
+def forecasts(fewest: int = 0, columns: bool = True, **more: Any) -> st.SearchStrategy[Arguments]:
+    """P(label 1) [N] or class probabilities [N, K], and labels."""
+
+    def draw(t: tuple[int, int]) -> st.SearchStrategy[Arguments]:
+        n, k = t
+        probs = floats((n,), UNIT) if k == 1 else distributions((n, k), 1)
+        return st.fixed_dictionaries({"probs": probs, "labels": labels((n,), max(k, 2)), **more})
+
+    return st.tuples(st.integers(fewest, 6), st.sampled_from([1, 3] if columns else [1])).flatmap(draw)
+
+
+def compared(probs: Tensor, truth: Tensor) -> tuple[Array, Array]:
+    if probs.ndim == 1:
+        return array(probs), truth.numpy().astype(float)
+    top = probs.argmax(1)
+    return array(probs.gather(1, top[:, None])[:, 0]), (top == truth).numpy().astype(float)
+
+
+def binned(probs: Tensor, labels: Tensor, bins: int) -> list[tuple[int, float, float]]:
+    """How many cases, their mean probability and their frequency, bin by bin, with the edges of numpy."""
+    confidence, hits = compared(probs, labels)
+    index = np.clip(np.digitize(confidence, np.arange(bins + 1) / bins, right=True), 1, bins)
+    cases = [(confidence[index == b], hits[index == b]) for b in range(1, bins + 1)]
+    return [(len(c), float(c.mean()) if len(c) else math.nan, float(h.mean()) if len(c) else math.nan) for c, h in cases]
+
+
+def calibration_reference(*, probs: Tensor, labels: Tensor, bins: int, norm: str) -> float:
+    parts = [(n, abs(conf - freq)) for n, conf, freq in binned(probs, labels, bins) if n]
+    total = max(sum(n for n, _ in parts), 1)
+    if norm == "max":
+        return max((gap for _, gap in parts), default=0.0)
+    if norm == "l1":
+        return sum(n / total * gap for n, gap in parts)
+    return math.sqrt(sum(n / total * gap**2 for n, gap in parts))
+
+
+def curve_reference(*, probs: Tensor, labels: Tensor, bins: int) -> tuple[Array, ...]:
+    parts = np.array(binned(probs, labels, bins))
+    return np.arange(bins + 1) / bins, parts[:, 0], parts[:, 1], parts[:, 2]
+
+
+def brier_reference(*, probs: Tensor, labels: Tensor) -> Array:
+    if probs.ndim == 1:
+        return (array(probs) - labels.numpy()) ** 2
+    found: Array = ((array(probs) - np.eye(probs.shape[1])[labels.numpy().astype(int)]) ** 2).sum(1)
+    return found
+
+
+def murphy_check(result: reliability.MurphyDecomposition, *, probs: Tensor, labels: Tensor, bins: int | None) -> None:
+    score = float(brier_reference(probs=probs, labels=labels).mean())
+    parts = [float(part) for part in result]
+    assert abs(parts[0] - parts[1] + parts[2] + parts[3] - score) < 1e-9
+    assert min(parts[:3]) >= 0
+    assert bins is not None or abs(parts[3]) < 1e-12
+
+
+@st.composite
+def mixed_up(draw: st.DrawFn) -> Arguments:
+    """Logits that favour their labels on average, and are wrong at least once."""
+    truth = draw(labels((8,), 2, (np.int64,)))
+    noise = draw(floats((8,), st.floats(-0.5, 0.5, width=16)))
+    logits = (2.0 * truth - 1) * 2 + noise
+    logits[0] = -logits[0]
+    return {"logits": logits, "labels": truth}
+
+
+def temperature_check(result: Tensor, *, logits: Tensor, labels: Tensor) -> None:
+    def risk(temperature: float) -> float:
+        signs = 2 * labels.numpy() - 1
+        return float(np.logaddexp(0, -signs * array(logits) / temperature).mean())
+
+    best = float(result)
+    assert best > 0
+    assert all(risk(best) <= risk(best * factor) + 1e-12 for factor in (0.5, 0.9, 0.99, 1.01, 1.1, 2.0))
+
+
+def platt_check(result: reliability.PlattScaling, *, scores: Tensor, labels: Tensor) -> None:
+    y = labels.numpy()
+    targets = np.where(y == 1, (y.sum() + 1) / (y.sum() + 2), 1 / (len(y) - y.sum() + 2))
+
+    def risk(slope: float, intercept: float) -> float:
+        fitted = slope * array(scores) + intercept
+        return float((np.logaddexp(0, fitted) - targets * fitted).sum())
+
+    a, b = float(result.slope), float(result.intercept)
+    assert all(risk(a, b) <= risk(a + da, b + db) + 1e-9 for da in (-0.1, 0, 0.1) for db in (-0.1, 0, 0.1))
+
+
+def report_reference(*, estimates: Tensor, eta: Tensor) -> tuple[Array, ...]:
+    e, truth = array(estimates), array(eta)
+    bias, variance = (e.mean(0) - truth) ** 2, e.var(0)
+    wrong = ((e > 0.5) != (truth > 0.5)).mean(0)
+    return bias, variance, bias + variance, np.minimum(truth, 1 - truth) + np.abs(2 * truth - 1) * wrong
+
+
+ESTIMATES = st.integers(0, 3).flatmap(
+    lambda n: st.fixed_dictionaries({"estimates": st.integers(1, 3).flatmap(lambda r: floats((r, n), UNIT)), "eta": floats((n,), UNIT)})
+)
+
+
+# --- one decision --------------------------------------------------------------------------------------------------------------------------------
+
+COSTS = st.floats(0, 8, width=16)
+MATRICES = st.tuples(st.sampled_from([(), (0,), (3,)]), st.integers(1, 3), st.integers(1, 3)).flatmap(
+    lambda t: st.fixed_dictionaries({"probs": distributions((*t[0], t[1]), len(t[0])), "cost_matrix": floats((t[1], t[2]), COSTS)})
+)
+
+
+def matrix_kind(value: Tensor) -> Any:
+    yield from tensor(floating=None, finite=True, shaped=False)(value)
+    yield Bad("a vector", value[0], ValueError)
+    yield Bad("a class more", torch.cat([value, value[:1]]), ValueError)
+    yield Bad("no actions", value[:, :0], ValueError)
+
+
+def expected_reference(*, probs: Tensor, cost_matrix: Tensor) -> Array:
+    found: Array = array(probs) @ array(cost_matrix)
+    return found
+
+
+def decision_check(result: Tensor, *, probs: Tensor, cost_matrix: Tensor) -> None:
+    costs = expected_reference(probs=probs, cost_matrix=cost_matrix)
+    paid = np.take_along_axis(costs, result.numpy()[..., None], -1)[..., 0]
+    assert bool((paid <= costs.min(-1) + 50 * torch.finfo(probs.dtype).eps * (1 + np.abs(costs).max(initial=0))).all())
+
+
+def average_reference(*, decisions: Tensor, labels: Tensor, cost_matrix: Tensor) -> float:
+    paid = [float(cost_matrix[y, a]) for y, a in zip(labels.tolist(), decisions.tolist(), strict=True)]
+    return sum(paid) / max(len(paid), 1)
+
+
+AVERAGES = st.integers(0, 4).flatmap(
+    lambda n: st.fixed_dictionaries({"decisions": labels((n,), 3), "labels": labels((n,), 2), "cost_matrix": floats((2, 3), COSTS)})
+)
+
+
+def square_kind(value: Tensor) -> Any:
+    yield Bad("a list", value.tolist(), TypeError)
+    yield Bad("a vector", value[0], ValueError)
+    yield Bad("an axis more", value[..., None], ValueError)
+
+
+# --- decisions in sequence -----------------------------------------------------------------------------------------------------------------------
+
+
+@cache
+def lake() -> Any:
+    import gymnasium
+
+    return gymnasium.make("FrozenLake-v1")
+
+
+def environment_kind(value: Any) -> Any:
+    import gymnasium
+
+    yield Bad("a text", "FrozenLake-v1", TypeError)
+    yield Bad("none", None, TypeError)
+    yield Bad("no table", gymnasium.make("CartPole-v1"), TypeError)
+
+
+DISCOUNT = number(0, 1, high_open=True)
+POLICIES = st.fixed_dictionaries(
+    {"env": st.builds(lake), "policy": labels((16,), 4) | distributions((16, 4), 1), "discount": st.sampled_from([0.0, 0.5, 0.9])}
+)
+
+
+def policy_kind(value: Tensor) -> Any:
+    yield Bad("a list", value.tolist(), TypeError)
+    yield Bad("a state more", torch.cat([value, value[:1]]), ValueError)
+    yield Bad("an axis more", value[..., None], ValueError)
+    if value.dtype.is_floating_point:
+        yield Bad("no distributions", torch.ones_like(value), ValueError)
+        yield Bad("NaN", torch.full_like(value, math.nan), ValueError)
+    else:
+        yield Bad("an action too many", torch.full_like(value, 4), ValueError)
+
+
+def start_kind(value: Tensor) -> Any:
+    yield Bad("a list", value.tolist(), TypeError)
+    yield Bad("a state more", torch.cat([value, value[:1]]), ValueError)
+    yield Bad("a text", "start", TypeError)
+
+
+def rollout(policy: Tensor, discount: float) -> tuple[Array, Array, Array]:
+    """Values, action values and visits of a policy, by loops over the table until nothing moves."""
+    table = lake().unwrapped.P
+    probs = np.eye(4)[policy.numpy().astype(int)] if policy.ndim == 1 else array(policy)
+    values, q = np.zeros(16), np.zeros((16, 4))
+    for _ in range(400):
+        for s in range(16):
+            for a in range(4):
+                q[s, a] = sum(p * (r + discount * (0 if done else values[t])) for p, t, r, done in table[s][a])
+        values = (probs * q).sum(1)
+    visits = np.zeros(16)
+    for _ in range(400):
+        following = np.eye(16)[0]
+        for s in range(16):
+            for a in range(4):
+                for p, t, _, done in table[s][a]:
+                    following[t] += 0 if done else discount * visits[s] * probs[s, a] * p
+        visits = following
+    return values, q, visits
+
+
+@cache
+def optimum(discount: float) -> tuple[Array, Array]:
+    table = lake().unwrapped.P
+    values = np.zeros(16)
+    for _ in range(600):
+        q = np.array([[sum(p * (r + discount * (0 if done else values[t])) for p, t, r, done in table[s][a]) for a in range(4)] for s in range(16)])
+        values = q.max(1)
+    return values, q
+
+
+def cost_reference(*, q_values: Tensor) -> Array:
+    q = array(q_values)
+    found: Array = q.max(-1, keepdims=True) - q
+    return found
+
+
+def policy_cost(*, logits: Tensor, costs: Tensor, weight: Tensor | None) -> Array:
+    z = array(logits) - array(logits).max(1, keepdims=True)
+    probs = np.exp(z) / np.exp(z).sum(1, keepdims=True)
+    found: Array = (probs * array(costs)).sum(1) * (1 if weight is None else array(weight))
+    return found
+
+
+OPPORTUNITIES = st.tuples(st.integers(0, 3), st.integers(1, 4)).flatmap(
+    lambda t: st.fixed_dictionaries(
+        {"logits": floats(t), "costs": floats(t, MODERATE), "weight": st.none() | floats((t[0],), UNIT), "reduction": REDUCTIONS}
+    )
+)
+
+# --- groups --------------------------------------------------------------------------------------------------------------------------------------
+
+
+def people(with_labels: bool, **more: Any) -> st.SearchStrategy[Arguments]:
+    def draw(n: int) -> st.SearchStrategy[Arguments]:
+        drawn = {"decisions": labels((n,), 2), "groups": labels((n,), 3)}
+        return st.fixed_dictionaries({**drawn, **({"labels": labels((n,), 2)} if with_labels else {}), **more})
+
+    return st.integers(1, 8).flatmap(draw)
+
+
+def rates(decisions: Tensor, groups: Tensor, labels: Tensor | None = None, label: int = 1) -> Array:
+    """By counting; NaN where there is nobody."""
+    counted = []
+    for group in range(int(groups.max()) + 1):
+        chosen = [
+            d
+            for d, g, y in zip(decisions.tolist(), groups.tolist(), (labels if labels is not None else decisions).tolist(), strict=True)
+            if g == group and (labels is None or y == label)
+        ]
+        counted.append(sum(chosen) / len(chosen) if chosen else math.nan)
+    return np.array(counted)
+
+
+def spread(found: Array) -> float:
+    known = found[~np.isnan(found)]
+    return float(known.max() - known.min()) if len(known) else 0.0
+
+
+def odds_reference(*, decisions: Tensor, labels: Tensor, groups: Tensor) -> float:
+    return max(spread(rates(decisions, groups, labels, label)) for label in (0, 1))
+
+
+def wilson_check(result: fairness.Interval, *, rates: Tensor, counts: Tensor, confidence: float) -> None:
+    """At both ends p, the observed rate lies z standard errors √(p (1 − p) / n) away."""
+    from scipy.stats import norm
+
+    z = norm.ppf((1 + confidence) / 2)
+    for end in result:
+        error = np.sqrt(np.clip(array(end) * (1 - array(end)), 0, 1) / counts.numpy())
+        assert np.allclose(np.abs(array(end) - array(rates)), z * error, atol=1e-6)
+
+
+def penalty_reference(*, probs: Tensor, groups: Tensor) -> float:
+    means = np.array([array(probs)[(groups == g).numpy()].mean() for g in range(int(groups.max()) + 1) if bool((groups == g).any())])
+    return float(((means - means.mean()) ** 2).mean())
+
+
+def front_reference(*, points: Tensor) -> Array:
+    rows = points.tolist()
+    beaten = [any(all(a <= b for a, b in zip(other, row, strict=True)) and other != row for other in rows) for row in rows]
+    return 1.0 - np.array(beaten, dtype=float)
+
+
+@st.composite
+def scored_people(draw: st.DrawFn) -> Arguments:
+    """Two groups, each with a member."""
+    n = draw(st.integers(2, 7))
+    groups = torch.cat([torch.tensor([0, 1]), draw(labels((n - 2,), 2, (np.int64,)))])
+    return {"probs": draw(floats((n,), UNIT)), "groups": groups, "gaps": 5}
+
+
+def frontier_check(result: fairness.ParityFrontier, *, probs: Tensor, groups: Tensor, gaps: int) -> None:
+    """Falling from the price of parity to the error of the best decisions, one threshold a group."""
+    errors = array(result.errors)
+    best = float(np.minimum(array(probs), 1 - array(probs)).mean())
+    assert result.thresholds.shape == (len(result.gaps), 2)
+    assert bool((np.diff(errors) <= 1e-9).all())
+    assert abs(errors[-1] - best) < 1e-9
+    assert errors[0] <= min(float(array(probs).mean()), 1 - float(array(probs).mean())) + 1e-9, "everybody or nobody is parity, too"
+
+
+GROUPS = tensor(floating=False, low=0)
+BINARY = tensor(floating=None, low=0, high=1)
+
+SPECS = [
+    Spec(
+        "reliability.expected_calibration_error",
+        reliability.expected_calibration_error,
+        forecasts(bins=st.sampled_from([1, 4, 15]), norm=st.sampled_from(["l1", "l2", "max"])),
+        {"probs": PROBS, "labels": LABELS, "bins": count(), "norm": choice},
+        reference=calibration_reference,
+    ),
+    Spec(
+        "reliability.reliability_curve",
+        lambda **arguments: tuple(reliability.reliability_curve(**arguments)),
+        forecasts(bins=st.sampled_from([1, 4])),
+        {"probs": PROBS, "labels": LABELS, "bins": count()},
+        reference=curve_reference,
+    ),
+    Spec(
+        "reliability.brier_score",
+        reliability.brier_score,
+        forecasts(reduction=REDUCTIONS),
+        {"probs": PROBS, "labels": LABELS, "reduction": choice},
+        reference=brier_reference,
+        reduces=True,
+    ),
+    Spec(
+        "reliability.murphy_decomposition",
+        reliability.murphy_decomposition,
+        forecasts(1, columns=False, bins=st.none() | st.sampled_from([1, 4])),
+        {"probs": tensor(low=0, high=1), "labels": LABELS},
+        check=murphy_check,
+        narrow=False,
+    ),
+    Spec(
+        "reliability.fit_temperature",
+        reliability.fit_temperature,
+        mixed_up(),
+        {"logits": tensor(finite=True), "labels": LABELS},
+        check=temperature_check,
+    ),
+    Spec(
+        "reliability.fit_platt",
+        reliability.fit_platt,
+        mixed_up().map(lambda drawn: {"scores": drawn["logits"], "labels": drawn["labels"]}),
+        {"scores": tensor(finite=True), "labels": LABELS},
+        check=platt_check,
+    ),
+    Spec(
+        "reliability.PlattScaling.probs",
+        lambda slope, intercept, scores: reliability.PlattScaling(torch.tensor(slope), torch.tensor(intercept)).probs(scores),
+        st.fixed_dictionaries({"slope": st.just(2.0), "intercept": st.just(-1.0), "scores": floats((3,), MODERATE)}),
+        {"scores": tensor(shaped=False)},
+        reference=lambda slope, intercept, scores: 1 / (1 + np.exp(-(slope * array(scores) + intercept))),
+    ),
+    Spec(
+        "consistency.estimate_report",
+        lambda **arguments: tuple(consistency.estimate_report(**arguments)),
+        ESTIMATES,
+        {"estimates": tensor(sized=False), "eta": tensor(floating=None, low=0, high=1)},
+        reference=report_reference,
+        narrow=False,
+        hides_nan={"estimates": always},  # NaN is above 1/2 for no comparison; bias and variance are NaN
+    ),
+    Spec(
+        "decisions.cost_threshold",
+        decisions.cost_threshold,
+        st.fixed_dictionaries({"false_positive": st.floats(0, 9), "false_negative": st.floats(0.1, 9)}),
+        {"false_positive": number(0), "false_negative": number(0)},
+        reference=lambda false_positive, false_negative: false_positive / (false_positive + false_negative),
+    ),
+    Spec("decisions.expected_costs", decisions.expected_costs, MATRICES, {"probs": PROBS, "cost_matrix": matrix_kind}, reference=expected_reference),
+    Spec("decisions.bayes_decision", decisions.bayes_decision, MATRICES, {"probs": PROBS, "cost_matrix": matrix_kind}, check=decision_check),
+    Spec(
+        "decisions.average_cost",
+        decisions.average_cost,
+        AVERAGES,
+        {"decisions": LABELS, "labels": LABELS, "cost_matrix": square_kind},
+        reference=average_reference,
+        hides_nan={"cost_matrix": always},  # of a pair that does not occur
+    ),
+    Spec(
+        "decisions.value_iteration",
+        lambda **arguments: tuple(decisions.value_iteration(**arguments)),
+        st.fixed_dictionaries({"env": st.builds(lake), "discount": st.sampled_from([0.0, 0.5, 0.9])}),
+        {"env": environment_kind, "discount": DISCOUNT},
+        reference=lambda env, discount: optimum(discount),
+    ),
+    Spec(
+        "decisions.policy_values",
+        decisions.policy_values,
+        POLICIES,
+        {"env": environment_kind, "policy": policy_kind, "discount": DISCOUNT},
+        reference=lambda env, policy, discount: rollout(policy, discount)[0],
+        narrow=False,
+    ),
+    Spec(
+        "decisions.occupancy",
+        decisions.occupancy,
+        POLICIES,
+        {"env": environment_kind, "policy": policy_kind, "discount": DISCOUNT},
+        reference=lambda env, policy, discount: rollout(policy, discount)[2],
+        narrow=False,
+    ),
+    Spec(
+        "decisions.policy_regret",
+        decisions.policy_regret,
+        st.tuples(POLICIES, distributions((16,), 0)).map(lambda both: {**both[0], "start": both[1]}),
+        {"env": environment_kind, "policy": policy_kind, "discount": DISCOUNT, "start": start_kind},
+        reference=lambda env, policy, discount, start: array(start) @ (optimum(discount)[0] - rollout(policy, discount)[0]),
+        narrow=False,
+    ),
+    Spec(
+        "decisions.opportunity_cost",
+        decisions.opportunity_cost,
+        st.sampled_from([(3,), (0, 2), (2, 3)]).flatmap(lambda shape: st.fixed_dictionaries({"q_values": floats(shape)})),
+        {"q_values": tensor(shaped=False)},
+        reference=cost_reference,
+    ),
+    Spec(
+        "decisions.opportunity_cost_loss",
+        decisions.opportunity_cost_loss,
+        OPPORTUNITIES,
+        {"logits": tensor(), "costs": tensor(finite=True), "weight": tensor(), "reduction": choice},
+        reference=policy_cost,
+        reduces=True,
+    ),
+    Spec(
+        "fairness.selection_rates",
+        fairness.selection_rates,
+        people(False),
+        {"decisions": BINARY, "groups": GROUPS},
+        reference=lambda decisions, groups: rates(decisions, groups),
+    ),
+    *(
+        Spec(
+            f"fairness.{name}",
+            getattr(fairness, name),
+            people(True),
+            {"decisions": BINARY, "groups": GROUPS, "labels": BINARY},
+            reference=lambda decisions, groups, labels, label=label: rates(decisions, groups, labels, label),
+        )
+        for name, label in (("true_positive_rates", 1), ("false_positive_rates", 0))
+    ),
+    Spec(
+        "fairness.demographic_parity_difference",
+        fairness.demographic_parity_difference,
+        people(False),
+        {"decisions": BINARY, "groups": GROUPS},
+        reference=lambda decisions, groups: spread(rates(decisions, groups)),
+    ),
+    Spec(
+        "fairness.equal_opportunity_difference",
+        fairness.equal_opportunity_difference,
+        people(True),
+        {"decisions": BINARY, "groups": GROUPS, "labels": BINARY},
+        reference=lambda decisions, groups, labels: spread(rates(decisions, groups, labels, 1)),
+    ),
+    Spec(
+        "fairness.equalized_odds_difference",
+        fairness.equalized_odds_difference,
+        people(True),
+        {"decisions": BINARY, "groups": GROUPS, "labels": BINARY},
+        reference=odds_reference,
+    ),
+    Spec(
+        "fairness.rate_intervals",
+        fairness.rate_intervals,
+        st.fixed_dictionaries(
+            {"rates": floats((3,), st.floats(0.0625, 0.9375, width=16)), "counts": labels((3,), 9).map(lambda n: n + 1), "confidence": st.just(0.9)}
+        ),
+        {"rates": tensor(low=0, high=1), "counts": tensor(floating=None, low=1), "confidence": number(0, 1, low_open=True, high_open=True)},
+        check=wilson_check,
+        narrow=False,
+    ),
+    Spec(
+        "fairness.parity_penalty",
+        fairness.parity_penalty,
+        st.integers(1, 6).flatmap(lambda n: st.fixed_dictionaries({"probs": floats((n,), UNIT), "groups": labels((n,), 3)})),
+        {"probs": tensor(low=0, high=1), "groups": GROUPS},
+        reference=penalty_reference,
+    ),
+    Spec(
+        "fairness.pareto_front",
+        fairness.pareto_front,
+        st.tuples(st.integers(0, 5), st.integers(1, 3)).flatmap(
+            lambda shape: st.fixed_dictionaries({"points": floats(shape, st.integers(0, 3).map(float))})
+        ),
+        {"points": tensor(sized=False)},
+        reference=front_reference,
+    ),
+    Spec(
+        "fairness.parity_frontier",
+        fairness.parity_frontier,
+        scored_people(),
+        {"probs": tensor(low=0, high=1), "groups": GROUPS},
+        check=frontier_check,
+    ),
+]
