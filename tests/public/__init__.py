@@ -28,6 +28,8 @@ ELSEWHERE = {
     **dict.fromkeys((f"plots.{name}" for name in ("style", "use", "subplots", "to_html", "stylesheet")), "tests/test_plots.py"),
     **dict.fromkeys(("plots.show", "plots.display"), "tests/test_plots.py"),
     "explore": "tests/test_explorer.py",
+    "audit": "tests/test_auditor.py",
+    **dict.fromkeys(("atlas.chapters", "atlas.latex"), "tests/test_atlas.py"),
 }
 
 

@@ -425,6 +425,13 @@ SPECS = [
         hides_nan={"cost_matrix": always},  # of a pair that does not occur
     ),
     Spec(
+        "decisions.read_table",
+        lambda env: decisions.read_table(env).rewards,
+        st.fixed_dictionaries({"env": st.builds(lake)}),
+        {"env": environment_kind},
+        reference=lambda env: np.array([[sum(p * r for p, _, r, _ in lake().unwrapped.P[s][a]) for a in range(4)] for s in range(16)]),
+    ),
+    Spec(
         "decisions.value_iteration",
         lambda **arguments: tuple(decisions.value_iteration(**arguments)),
         st.fixed_dictionaries({"env": st.builds(lake), "discount": st.sampled_from([0.0, 0.5, 0.9])}),
