@@ -399,6 +399,33 @@ def test_mask_derivatives_parts_and_layers(generator: torch.Generator) -> None:
             assert_near(layer.total, expected.total)
 
 
+def test_written_down_once_for_every_query_a_matching_lets_each_take_its_nearest(generator: torch.Generator) -> None:
+    """Each query's cheapest object, as one target a query: no assignment is cheaper than everybody's own choice, so nobody is told "no object"."""
+    logits, mask_logits, targets = mask_scene([3, 2], generator)
+    copies, expected = [], []
+    for scores, drawn, target in zip(logits, mask_logits, targets, strict=True):
+        costs = sets.pairwise_mask_costs(drawn, target["masks"].double())
+        chosen = (20 * costs.mask + costs.dice - scores.softmax(-1)[:, target["labels"]]).argmin(1)
+        copies.append({"labels": target["labels"][chosen], "masks": target["masks"][chosen]})
+        expected.append(chosen)
+    loss = sets.MaskSetLoss(CLASSES)(logits, mask_logits, copies)
+    for found, copy, target, chosen in zip(loss.matches, copies, targets, expected, strict=True):
+        assert torch.equal(found.queries, torch.arange(len(chosen)))
+        assert torch.equal(copy["masks"][found.targets], target["masks"][chosen])
+    wanted = torch.stack([target["labels"][chosen] for target, chosen in zip(targets, expected, strict=True)])
+    assert_near(loss.parts["class"], F.cross_entropy(logits.transpose(1, 2), wanted))
+    one_to_one = sets.MaskSetLoss(CLASSES)(logits, mask_logits, targets)
+    assert [len(found.queries) for found in one_to_one.matches] == [3, 2]  # of six queries
+
+
+def test_written_down_twice_each_object_gets_two_queries(generator: torch.Generator) -> None:
+    logits, mask_logits, targets = mask_scene([3, 2], generator)
+    twice = [{name: torch.cat([value, value]) for name, value in target.items()} for target in targets]
+    for found, target in zip(sets.MaskSetLoss(CLASSES)(logits, mask_logits, twice).matches, targets, strict=True):
+        answers = (found.targets % len(target["labels"])).bincount()
+        assert answers.tolist() == [2] * len(target["labels"])
+
+
 def test_empty_images_teach_no_object(generator: torch.Generator) -> None:
     logits, mask_logits, targets = mask_scene([0, 0], generator)
     for points in (None, 5):
