@@ -19,6 +19,7 @@ from lossbook.margins import MarginLoss
 
 WIDTHS = tuple(5 * 10.0**-k for k in range(1, 10))  # half-widths to which kinks are rounded, one after the other
 ROUNDING = 1e-6  # where no step goes down, this much of the objective is put down to rounding
+IDLE = 10  # so many steps in a row that gain no more than rounding go back and forth across a kink
 
 
 class Path(NamedTuple):
@@ -70,7 +71,7 @@ def newton(problem: Problem, curve: Curve, theta: Tensor, *, tolerance: float, s
     A Hessian handed in (a subsample's) serves as long as each step cuts the decrement by four.
     """
     state = problem.sweep(curve, theta, hessian=hessian is None)
-    path, last, size = [state.objective], math.inf, 1.0
+    path, last, size, idle = [state.objective], math.inf, 1.0, 0
     while len(path) <= steps and math.isfinite(state.value):
         direction = _solve(state.hessian if hessian is None else hessian, state.gradient)
         decrement = float(state.gradient @ direction)
@@ -79,13 +80,14 @@ def newton(problem: Problem, curve: Curve, theta: Tensor, *, tolerance: float, s
         if hessian is not None and (decrement > last / 4 or size < 1e-9):
             hessian, state, size = None, problem.sweep(curve, theta, hessian=True), 1.0
             continue
-        if size < 1e-9:  # no step is small enough to go down: rounding, if little was left
+        if size < 1e-9 or idle == IDLE:  # no step is small enough to go down, or they lead back and forth: rounding, if little was left
             return Path(theta, path, decrement < ROUNDING * (abs(state.value) + ROUNDING), state)
         reach = min(1.0, 10 * (1 + float(theta.norm())) / float(direction.norm()))  # far from the minimum φ can be all but straight
         direction, last, size = reach * direction, decrement, 1.0
         while size >= 1e-9:
             trial = problem.sweep(curve, theta - size * direction, hessian=hessian is None)
             if trial.value + 1e-4 * size * reach * decrement <= state.value + problem.noise * abs(state.value):
+                idle = idle + 1 if trial.value >= state.value - problem.noise * abs(state.value) else 0
                 theta, state = theta - size * direction, trial
                 path.append(state.objective)
                 break

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from lossbook import data, margins
+from lossbook._objective import Problem
 from lossbook.linear import LinearFit, fit_linear, regularized_risk, sgd_step
 from lossbook.margins import LOSSES, MarginLoss, ramp_loss
 from tests.tolerances import assert_near
@@ -456,3 +458,24 @@ def test_a_generator_of_batches_lasts_one_epoch() -> None:
             yield FEATURES, SIGNS
 
     assert len(fit_linear(batches(), loss="hinge", solver="sgd", epochs=1).objective) == 3
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_steps_back_and_forth_across_a_kink_end(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In float32, rounding lets a step across a kink pass as one that does not go up; a thousand of those, in each convex problem, took minutes."""
+    draw = torch.Generator().manual_seed(seed)
+    signs = 2 * (torch.arange(60) % 3 > 0).long() - 1
+    features = torch.randn(60, 4, generator=draw) + signs[:, None]
+    sweeps = 0
+
+    def counted(*arguments: Any, sweep: Any = Problem.sweep, **options: Any) -> Any:
+        nonlocal sweeps
+        sweeps += 1
+        assert sweeps < 5_000
+        return sweep(*arguments, **options)
+
+    monkeypatch.setattr(Problem, "sweep", counted)
+    narrow = fit_linear(features, signs, loss="ramp", solver="cccp", starts=4, l2=0.01, generator=torch.Generator().manual_seed(0))
+    monkeypatch.undo()
+    wide = fit_linear(features.double(), signs, loss="ramp", solver="cccp", starts=4, l2=0.01, generator=torch.Generator().manual_seed(0))
+    assert float(narrow.objective[-1]) <= float(wide.objective[-1]) + 1e-3
