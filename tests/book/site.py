@@ -45,6 +45,13 @@ def anchors(name: str) -> frozenset[str]:
     return frozenset({tag["id"] for tag in read(name).find_all(id=True)} | named)
 
 
+def is_alive(name: str, anchor: str) -> bool:
+    """True for an id of the page, and for settings of its figures: id.control=setting, pairs joined by &."""
+    if "=" not in anchor:
+        return anchor in anchors(name)
+    return all(pair.count("=") == 1 and pair.partition("=")[0].rpartition(".")[0] in anchors(name) for pair in anchor.split("&"))
+
+
 def is_outside(address: str) -> bool:
     """True where `address` belongs to another host than the book's own."""
     if OWN_SITE and address.startswith(OWN_SITE):
