@@ -290,8 +290,8 @@ def maskformer_loss(logits: Tensor, mask_logits: Tensor, targets: list[dict[str,
 def test_mask_loss_is_maskformers(
     target: int | None, layers: int | None, device: torch.device, real_dtype: torch.dtype, generator: torch.Generator
 ) -> None:
-    """Targets of the predictions' size, larger and smaller; more objects (8) than queries (6) in one image."""
-    logits, mask_logits, targets = mask_scene([3, 1, 8], generator, layers=layers, target=target)
+    """Targets of the predictions' size, larger and smaller; an image without objects, and one with more objects (8) than queries (6)."""
+    logits, mask_logits, targets = mask_scene([3, 0, 8], generator, layers=layers, target=target)
     weights = (1.0, 20.0, 1.0)
     criterion = sets.MaskSetLoss(CLASSES)
     here = [{name: value.to(device) for name, value in target.items()} for target in targets]
@@ -301,10 +301,11 @@ def test_mask_loss_is_maskformers(
         assert_near(ours, theirs)
 
 
+@pytest.mark.parametrize("sizes", [(3, 1, 4), (2, 0, 8)], ids=str)
 @pytest.mark.parametrize("target", [None, 19], ids=["same size", "other size"])
-def test_point_loss_is_mask2formers_at_the_same_random_points(target: int | None, generator: torch.Generator) -> None:
+def test_point_loss_is_mask2formers_at_the_same_random_points(target: int | None, sizes: tuple[int, ...], generator: torch.Generator) -> None:
     """Both draw from torch's global generator in the same order: matching points, candidates, and the rest."""
-    logits, mask_logits, targets = mask_scene([3, 1, 4], generator, target=target)
+    logits, mask_logits, targets = mask_scene(sizes, generator, target=target)
     logits, mask_logits = logits.float(), mask_logits.float()
     config = Mask2FormerConfig(num_labels=CLASSES, train_num_points=40, class_weight=2.0, mask_weight=5.0, dice_weight=3.0)
     theirs, scale = Mask2FormerLoss(config, {}), {"loss_cross_entropy": 2.0, "loss_mask": 5.0, "loss_dice": 3.0}
@@ -352,9 +353,11 @@ def plain_point_loss(logits: Tensor, mask_logits: Tensor, targets: list[dict[str
     return total + weights[0] * class_loss / class_weight
 
 
+@pytest.mark.parametrize("sizes", [(3, 0, 2), (8, 0, 2)], ids=str)
 @pytest.mark.parametrize("shared", [True, False], ids=["points of all", "points an image"])
-def test_points_may_be_handed_in(shared: bool, generator: torch.Generator) -> None:
-    logits, mask_logits, targets = mask_scene([3, 0, 2], generator, layers=2, target=13)
+def test_points_may_be_handed_in(shared: bool, sizes: tuple[int, ...], generator: torch.Generator) -> None:
+    """Two decoder layers; an image without objects, and one with more objects (8) than queries (6)."""
+    logits, mask_logits, targets = mask_scene(sizes, generator, layers=2, target=13)
     points = 1.1 * torch.rand(*(() if shared else (3,)), 30, 2, generator=generator) - 0.05  # some of them beyond the border
     criterion = sets.MaskSetLoss(CLASSES, class_weight=2.0, mask_weight=5.0, dice_weight=3.0, num_points=7)
     each = points.expand(3, 30, 2)
