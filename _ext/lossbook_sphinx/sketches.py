@@ -112,6 +112,12 @@ def rows() -> str:
     return "".join(dot(20, 60 - 16 * k, 4, look) + path([(34, 60 - 16 * k), (106, 60 - 16 * k)], "ghost") for k, look in enumerate(looks))
 
 
+def recipe() -> str:
+    """A few lines of code."""
+    lines = [(0, 44, "accent"), (0, 70, ""), (10, 52, "ghost"), (10, 66, "ghost"), (0, 30, "warm")]
+    return "".join(path([(16 + indent, 62 - 13 * k), (16 + indent + length, 62 - 13 * k)], look) for k, (indent, length, look) in enumerate(lines))
+
+
 def atlas() -> str:
     """Every shape at once."""
     shown = [("squared", "ghost"), ("exponential", "ghost"), ("hinge", ""), ("logistic", "accent"), ("ramp", "warm")]
@@ -158,6 +164,7 @@ SKETCHES: dict[str, Callable[[], str]] = {
     "privacy": lambda: path([(4, 36), (116, 36)], "ghost") + curve(lambda epsilon: torch.sigmoid(-epsilon), "accent", 0.0, 4.0, 1.0),
     "audit": ticks,
     "chooser": fork,
+    "recipes": recipe,
     "ledger": rows,
     "atlas": atlas,
 }
