@@ -37,7 +37,12 @@ document.addEventListener("DOMContentLoaded", () => {
 
     form.addEventListener("input", () => { choose(); remember(); });
     form.addEventListener("submit", (event) => event.preventDefault());
-    window.addEventListener("hashchange", recall);
+    // a link from the table to a figure of this very page
+    window.addEventListener("hashchange", () => {
+      const figure = pairs().map((pair) => document.getElementById(pair.split("=")[0].replace(/\.[^.]*$/, ""))).find(Boolean);
+      if (figure) figure.scrollIntoView();
+      recall();
+    });
     form.hidden = false;
     if (recall()) root.scrollIntoView();
   }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import unquote
+from urllib.parse import unquote, urljoin
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
@@ -71,7 +71,7 @@ def test_a_link_opens_the_figure_at_its_setting(visit: Opener, name: str) -> Non
     links = [page.locator(".chooser-figure a").nth(number).get_attribute("href") or "" for number in chosen]
     for address, number in zip(links, chosen, strict=True):
         opened = visit(book.SITE / PAGE).page
-        opened.goto(opened.url.rsplit("/", 1)[0] + "/" + address)
+        opened.goto(urljoin(opened.url, address))
         figure = opened.locator(f"figure#{ROWS[number]['figure']} .lossbook-explorer")
         expect(figure).to_be_in_viewport()
         shown = figure.locator("[data-control]").evaluate_all(
