@@ -243,9 +243,14 @@ DRAWN: dict[str, Callable[[torch.Generator], Tensor]] = {
 }
 
 
+NEEDS = {"mask points": ["scipy"], "digit scenes": ["sklearn"]}
+
+
 @pytest.mark.parametrize("name", DRAWN)
 def test_a_generator_decides_everything(name: str) -> None:
     """The same seed gives the same bits, whatever was drawn from torch's own generator meanwhile; another seed gives others."""
+    for package in NEEDS.get(name, ()):
+        pytest.importorskip(package, reason="an extra, absent where the core is tested alone")
     first = DRAWN[name](seeded(0))
     torch.manual_seed(12345)
     torch.rand(7)
@@ -260,6 +265,7 @@ def test_a_generator_decides_everything(name: str) -> None:
 @pytest.mark.filterwarnings("ignore:<class 'torch.autograd.function.Function'> should not be instantiated")  # which torch.compile itself does
 def test_a_set_loss_compiles_around_its_matching() -> None:
     """The assignment is scipy's and breaks the graph; the rest compiles, with the same loss and gradient."""
+    pytest.importorskip("scipy", reason="an extra, absent where the core is tested alone")
     criterion = sets.BoxSetLoss(2)
     predicted = torch.cat([BOXES[:, :2], 0.2 + 0.1 * UNIT[:, :2]], 1)[None]
     targets = [sets.BoxTargets(torch.tensor([1, 0]), torch.tensor([[0.5, 0.5, 0.2, 0.2], [0.2, 0.2, 0.1, 0.3]], dtype=torch.float64))]
