@@ -1,75 +1,59 @@
-"""Value iteration on gymnasium's tables against plain loops over `env.unwrapped.P`: one process, one thread, interleaved, CPU time, medians.
+"""Value iteration on gymnasium's tables against plain loops over `env.unwrapped.P`, both exact to 1e-10.
 
-The loops stop once γ / (1 - γ) times the last change is below 1e-10, so that both are equally exact; values equal to 1e-9 first. The time is shown
-with the table read anew, and for a table that `read_table` has read before, as where several discounts or policies are looked at.
+The loops stop once γ / (1 - γ) times the last change is below 1e-10. Each table is solved twice: as `read_table` has read it before, as where
+several discounts or policies are looked at, and read anew.
 
-python benchmarks/bench_decisions.py [--repeats 15] [--discount 0.99]
+python -m benchmarks.bench_decisions
 """
 
 from __future__ import annotations
 
-import argparse
-import time
-from collections.abc import Callable
-from statistics import median
+from functools import partial
 from typing import Any
 
 import gymnasium
 import torch
 
+from benchmarks.harness import Case, Work, main
 from lossbook.decisions import read_table, value_iteration
 
-TABLES = {
-    "FrozenLake 8x8": ("FrozenLake-v1", {"map_name": "8x8"}),
-    "Taxi": ("Taxi-v4", {}),
-    "CliffWalking": ("CliffWalking-v1", {}),
+DISCOUNT = 0.99
+TABLES: dict[str, tuple[str, dict[str, Any], float]] = {
+    "FrozenLake 8x8": ("FrozenLake-v1", {"map_name": "8x8"}, 204),
+    "Taxi": ("Taxi-v4", {}, 143),
+    "CliffWalking": ("CliffWalking-v1", {}, 25),
 }
 
 
-def loops(table: Any, discount: float) -> list[list[float]]:
+def loops(table: Any) -> list[list[float]]:
     """Q* as textbooks write it."""
 
     def ahead(outcomes: Any) -> float:
-        return sum(prob * (reward + discount * values[following] * (not over)) for prob, following, reward, over in outcomes)
+        return sum(prob * (reward + DISCOUNT * values[following] * (not over)) for prob, following, reward, over in outcomes)
 
     values, change = [0.0] * len(table), 1.0
-    while change * discount > 1e-10 * (1 - discount):
+    while change * DISCOUNT > 1e-10 * (1 - DISCOUNT):
         best = [max(ahead(outcomes) for outcomes in row.values()) for row in table.values()]
         change = max(abs(new - old) for new, old in zip(best, values, strict=True))
         values = best
     return [[ahead(outcomes) for outcomes in row.values()] for row in table.values()]
 
 
-def seconds(call: Callable[[], object], calls: int = 1) -> float:
-    start = time.process_time()
-    for _ in range(calls):
-        call()
-    return (time.process_time() - start) / calls
+def difference(ours: torch.Tensor, theirs: list[list[float]]) -> float:
+    return float((ours - torch.tensor(theirs, dtype=torch.float64)).abs().max())
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=15)
-    parser.add_argument("--discount", type=float, default=0.99)
-    arguments = parser.parse_args()
-    discount = arguments.discount
-    torch.set_num_threads(1)
-    print(f"{'ms':16s} {'loops':>9s} {'solved':>9s} {'ratio':>7s} {'read and solved':>17s} {'ratio':>7s}")
-    for name, (env_id, settings) in TABLES.items():
-        env = gymnasium.make(env_id, **settings)
-        table, plain = read_table(env), env.unwrapped.P
-        error = float((value_iteration(env, discount=discount).q_values - torch.tensor(loops(plain, discount), dtype=torch.float64)).abs().max())
-        if error > 1e-9:
-            raise SystemExit(f"{name}: values differ by {error}")
-        times = []
-        for _ in range(arguments.repeats):
-            theirs = seconds(lambda: loops(plain, discount))  # noqa: B023
-            solved = seconds(lambda: value_iteration(table, discount=discount), calls=50)  # noqa: B023
-            anew = seconds(lambda: value_iteration(env, discount=discount), calls=50)  # noqa: B023
-            times.append((theirs, solved, anew, theirs / solved, theirs / anew))
-        theirs, solved, anew, by_solved, by_anew = (median(column) for column in zip(*times, strict=True))
-        print(f"{name:16s} {1e3 * theirs:9.2f} {1e3 * solved:9.3f} {by_solved:6.0f}x {1e3 * anew:17.3f} {by_anew:6.0f}x")
+def work(env_id: str, settings: dict[str, Any], anew: bool) -> Work:
+    env = gymnasium.make(env_id, **settings)
+    given = env if anew else read_table(env)
+    return Work(lambda: value_iteration(given, discount=DISCOUNT).q_values, lambda: loops(env.unwrapped.P), apart=difference)
 
+
+JOBS = [
+    Case(f"values of {name}{how}", "loops over the table", partial(work, env_id, settings, anew), None if anew else goal, 1e-9)
+    for name, (env_id, settings, goal) in TABLES.items()
+    for anew, how in ((False, ""), (True, ", table read anew"))
+]
 
 if __name__ == "__main__":
-    main()
+    main(__doc__, JOBS, peers=["gymnasium"])

@@ -24,6 +24,7 @@ from lossbook._checks import (
     values_readable,
     wrong_value,
 )
+from lossbook._episodes import Estimate, episode_returns, mean_interval, rollout_q_values
 from lossbook._tabular import (
     Table,
     Values,
@@ -38,12 +39,15 @@ from lossbook._tabular import (
 
 __all__ = [
     "REJECT",
+    "Estimate",
     "Table",
     "Values",
     "average_cost",
     "bayes_decision",
     "cost_threshold",
+    "episode_returns",
     "expected_costs",
+    "mean_interval",
     "occupancy",
     "opportunity_cost",
     "opportunity_cost_loss",
@@ -51,6 +55,7 @@ __all__ = [
     "policy_values",
     "read_table",
     "reject_option",
+    "rollout_q_values",
     "value_iteration",
 ]
 

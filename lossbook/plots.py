@@ -156,6 +156,46 @@ def subplots(rows: int = 1, cols: int = 1, *, width: float = _WIDTH_IN, height: 
     return figure, figure.subplots(rows, cols, **keywords)
 
 
+def front(
+    axes: Any,
+    x: Any,
+    y: Any,
+    *,
+    point: tuple[float, float] | None = None,
+    seeds: tuple[Any, Any] | None = None,
+    color: str = "blue",
+    dash: str = "solid",
+    alpha: float = 1.0,
+    label: str | None = None,
+    gid: str = "front-point",
+) -> None:
+    """What one scale costs on another: the front, the band in which its seeds lie, and the point that a preference picks. One look in all chapters.
+
+    Args:
+        axes: Where to draw.
+        x, y: The front, [M] each.
+        point: Where the preference stands.
+        seeds: The same front from several seeds: x [S, M] or [M], and y [S, M]. The band runs between their smallest and their largest values.
+        color, dash: Names from `PALETTE` and of the dashes: solid, long, short, dotted, dash_dot, ...
+        alpha: Less than 1 for a front that is only there to compare.
+        label: For the legend.
+        gid: The point's name, for `explore(drag=...)`.
+
+    Example:
+        >>> figure, axes = subplots()
+        >>> front(axes, [0, 1, 2], [4, 1, 0], point=(1, 1), seeds=([0, 1, 2], [[4, 1, 0], [5, 2, 1]]))
+    """
+    import numpy as np
+
+    if seeds is not None:
+        across, up = np.broadcast_arrays(*(np.atleast_2d(np.asarray(part, dtype=float)) for part in seeds))
+        corners = [np.append(part.min(axis=0), part.max(axis=0)[::-1]) for part in (across, up)]
+        axes.fill(*corners, color=COLORS[color], alpha=0.22 * alpha, linewidth=0)
+    axes.plot(np.asarray(x), np.asarray(y), color=COLORS[color], linestyle=_DASHES[dash], alpha=alpha, label=label)
+    if point is not None:
+        axes.plot(*([float(part)] for part in point), "o", color=COLORS["green"], markersize=13, gid=gid)
+
+
 class StaticFigure(NamedTuple):
     """A figure as HTML; Jupyter displays it."""
 

@@ -280,3 +280,17 @@ def test_what_a_figure_and_an_alt_are_is_checked_alone() -> None:
         plots.check_figure("drawing", "x")
     with pytest.raises(ValueError, match=r"`alt` should say what the figure shows; found ''\."):
         plots.check_alt("")
+
+
+def test_a_front_has_its_seeds_within_its_band_and_its_point_on_top() -> None:
+    figure, axes = plots.subplots()
+    x, y = np.array([[0.0, 1, 2], [0.2, 1.1, 2.4]]), np.array([[5.0, 2, 1], [4.0, 3, 0]])
+    plots.front(axes, x.mean(axis=0), y.mean(axis=0), point=(1.05, 2.5), seeds=(x, y), color="red", label="two seeds")
+    (band,), (line, point) = axes.patches, axes.lines
+    for corner in np.concatenate([np.stack([x.min(0), y.min(0)], 1), np.stack([x.max(0), y.max(0)], 1)]):
+        assert any(np.allclose(corner, vertex) for vertex in band.get_xy())
+    assert (point.get_gid(), point.get_marker(), point.get_color()) == ("front-point", "o", plots.COLORS["green"])
+    np.testing.assert_allclose(line.get_xydata(), np.stack([x.mean(0), y.mean(0)], 1))
+    plots.front(axes, [0, 1], [1, 0])
+    assert len(axes.patches) == 1  # no seeds, no band
+    assert len(axes.lines) == 3  # no preference, no point

@@ -1,0 +1,153 @@
+"""Decisions where there is no table: real episodes, and prices from a planner that copies the world and tries each move.
+
+Any gymnasium environment with discrete actions will do. The public face is `lossbook.decisions`. Chapter: opportunity-cost.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from lossbook import _checks
+from lossbook._tabular import action_count
+
+Policy = Callable[[Any], Any]  # from an observation to an action
+
+
+class Estimate(NamedTuple):
+    """A mean with the ends of its confidence interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+def _as_policy(policy: Policy | Tensor) -> Policy:
+    """A function as it is; a tensor of actions [S] as the function that looks them up."""
+    if isinstance(policy, Tensor):
+        _checks.check_integer("policy", policy)
+        _checks.check_ndim("policy", policy, 1, "[S]")
+        actions = policy.tolist()
+        return lambda observation: actions[observation]
+    if not callable(policy):
+        _checks.wrong_type("policy", "be a function of an observation, or a tensor of actions [S]", type(policy).__name__)
+    return policy
+
+
+def _follow(env: Any, action: Any, policy: Policy, steps: int, discount: float) -> float:
+    """Take the action, then follow the policy for at most so many steps in all: the discounted reward."""
+    total, factor = 0.0, 1.0
+    for _ in range(steps):
+        observation, reward, terminated, truncated, _ = env.step(int(action))
+        total, factor = total + factor * float(reward), factor * discount
+        if terminated or truncated:
+            break
+        action = policy(observation)
+    return total
+
+
+def episode_returns(
+    env: Any, policy: Policy | Tensor, *, episodes: int = 100, discount: float = 1.0, max_steps: int = 10_000, seed: int = 0
+) -> Tensor:
+    """What the policy earns in real episodes: Σ_t γ^t r_t for each of them.
+
+    Args:
+        env: any gymnasium environment with discrete actions.
+        policy: a function from an observation to an action, or actions [S] where observations are numbers of states.
+        episodes: how many; the i-th is reset with seed `seed` + i.
+        discount: γ in [0, 1].
+        max_steps: where an episode that neither ends nor is cut off by the environment is left.
+    Returns: [episodes] float64.
+    Raises: TypeError for another environment or policy; ValueError for a number out of range.
+
+    Example:
+        >>> import gymnasium
+        >>> episode_returns(gymnasium.make("CliffWalking-v1"), lambda state: 1, episodes=2, max_steps=5)
+        tensor([-500., -500.], dtype=torch.float64)
+    """
+    action_count(env)
+    follow = _as_policy(policy)
+    _checks.check_count("episodes", episodes)
+    _checks.check_count("max_steps", max_steps)
+    _checks.check_number("discount", discount, low=0, high=1)
+
+    def play(number: int) -> float:
+        observation, _ = env.reset(seed=seed + number)
+        return _follow(env, follow(observation), follow, max_steps, discount)
+
+    return torch.tensor([play(number) for number in range(episodes)], dtype=torch.float64)
+
+
+def mean_interval(returns: Tensor, *, confidence: float = 0.95) -> Estimate:
+    """The mean of independent returns, and the interval mean ± t s / √n of Student's law.
+
+    Args: returns: [N], floating, N ≥ 2. confidence: in (0, 1).
+    Returns: an `Estimate(mean, low, high)`.
+    Raises: TypeError or ValueError for other arguments.
+
+    Example:
+        >>> mean_interval(torch.tensor([1.0, 2.0, 3.0])).mean
+        2.0
+    """
+    from scipy.special import stdtrit
+
+    _checks.check_floating("returns", returns)
+    if returns.ndim != 1 or len(returns) < 2:
+        _checks.wrong_value("returns", "have shape [N] with N ≥ 2", tuple(returns.shape))
+    _checks.check_number("confidence", confidence, low=0, high=1, low_open=True, high_open=True)
+    count, sample = len(returns), returns.double()
+    half = float(stdtrit(count - 1, (1 + confidence) / 2)) * float(sample.std()) / math.sqrt(count)
+    mean = float(sample.mean())
+    return Estimate(mean, mean - half, mean + half)
+
+
+def rollout_q_values(env: Any, policy: Policy | Tensor, *, horizon: int, discount: float, rollouts: int = 1, seed: int = 0) -> Tensor:
+    """Q^π(s, a) for every action in the state in which `env` stands, by trying: copy the world, take a, then follow π.
+
+    All actions see the same chances, so that their differences, the opportunity costs, vary less than their values do. `env` itself doesn't move.
+
+    Args:
+        env: a gymnasium environment with discrete actions that has been reset and can be copied by `copy.deepcopy`.
+        policy: as `episode_returns`.
+        horizon: after how many steps a trial is cut off; what comes later counts as 0, so at most γ^horizon of it is missing.
+        discount: γ in [0, 1].
+        rollouts: how many trials of each action to average; one is enough where nothing is left to chance.
+        seed: of the chances of the first trial.
+    Returns: [A] float64.
+    Raises: TypeError for another environment or policy, or one that can't be copied; ValueError for a number out of range.
+
+    Example:
+        >>> import gymnasium
+        >>> cliff = gymnasium.make("CliffWalking-v1")
+        >>> _ = cliff.reset(seed=0)
+        >>> rollout_q_values(cliff, lambda state: 0, horizon=2, discount=0.5)
+        tensor([  -1.5000, -100.5000,   -1.5000,   -1.5000], dtype=torch.float64)
+
+    Reference: M. Lagoudakis, R. Parr, "Reinforcement learning as classification", 2003, section 3.
+    """
+    import numpy as np
+
+    actions, follow = action_count(env), _as_policy(policy)
+    _checks.check_count("horizon", horizon)
+    _checks.check_count("rollouts", rollouts)
+    _checks.check_number("discount", discount, low=0, high=1)
+
+    def attempt(action: int, number: int) -> float:
+        twin = _copied(env)
+        twin.unwrapped.np_random = np.random.default_rng(seed + number)
+        return _follow(twin, action, follow, horizon, discount)
+
+    trials = [[attempt(action, number) for action in range(actions)] for number in range(rollouts)]
+    return torch.tensor(trials, dtype=torch.float64).mean(dim=0)
+
+
+def _copied(env: Any) -> Any:
+    try:
+        return copy.deepcopy(env)
+    except TypeError as error:
+        raise TypeError(f"`env` should be an environment that `copy.deepcopy` can copy; found {type(env.unwrapped).__name__}.") from error
