@@ -283,7 +283,7 @@ def test_what_a_figure_and_an_alt_are_is_checked_alone() -> None:
 
 
 def test_a_front_has_its_seeds_within_its_band_and_its_point_on_top() -> None:
-    figure, axes = plots.subplots()
+    _, axes = plots.subplots()
     x, y = np.array([[0.0, 1, 2], [0.2, 1.1, 2.4]]), np.array([[5.0, 2, 1], [4.0, 3, 0]])
     plots.front(axes, x.mean(axis=0), y.mean(axis=0), point=(1.05, 2.5), seeds=(x, y), color="red", label="two seeds")
     (band,), (line, point) = axes.patches, axes.lines
