@@ -100,7 +100,7 @@ def mean_interval(returns: Tensor, *, confidence: float = 0.95) -> Estimate:
     if returns.ndim != 1 or len(returns) < 2:
         _checks.wrong_value("returns", "have shape [N] with N ≥ 2", tuple(returns.shape))
     _checks.check_number("confidence", confidence, low=0, high=1, low_open=True, high_open=True)
-    count, sample = len(returns), returns.double()
+    count, sample = len(returns), returns.detach().double()
     half = float(stdtrit(count - 1, (1 + confidence) / 2)) * float(sample.std()) / math.sqrt(count)
     mean = float(sample.mean())
     return Estimate(mean, mean - half, mean + half)

@@ -27,6 +27,7 @@ ELSEWHERE = {
     **dict.fromkeys((f"data.{name}" for name in ("breast_cancer", "digits", "sms_spam", "adult", "german", "nuclei")), "tests/test_data.py"),
     **dict.fromkeys((f"plots.{name}" for name in ("style", "use", "subplots", "to_html", "stylesheet")), "tests/test_plots.py"),
     **dict.fromkeys(("plots.show", "plots.display"), "tests/test_plots.py"),
+    **dict.fromkeys(("decisions.episode_returns", "decisions.rollout_q_values"), "tests/test_episodes.py"),
     "explore": "tests/test_explorer.py",
     "audit": "tests/test_auditor.py",
     **dict.fromkeys(("atlas.chapters", "atlas.latex"), "tests/test_atlas.py"),

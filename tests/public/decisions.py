@@ -346,6 +346,12 @@ def frontier_check(result: fairness.ParityFrontier, *, probs: Tensor, groups: Te
 GROUPS = tensor(floating=False, low=0)
 BINARY = tensor(floating=None, low=0, high=1)
 
+
+def interval_reference(returns: np.ndarray) -> tuple[float, float, float]:
+    half = 2.776445105197793 * float(returns.std(ddof=1)) / len(returns) ** 0.5  # Student's t, four degrees of freedom, 97.5 %
+    return float(returns.mean()), float(returns.mean()) - half, float(returns.mean()) + half
+
+
 SPECS = [
     Spec(
         "reliability.expected_calibration_error",
@@ -461,6 +467,13 @@ SPECS = [
         {"env": environment_kind, "policy": policy_kind, "discount": DISCOUNT, "start": start_kind},
         reference=lambda env, policy, discount, start: array(start) @ (optimum(discount)[0] - rollout(policy, discount)[0]),
         narrow=False,
+    ),
+    Spec(
+        "decisions.mean_interval",
+        lambda returns: tuple(decisions.mean_interval(returns)),
+        st.fixed_dictionaries({"returns": floats((5,), MODERATE)}),
+        {"returns": tensor(shaped=False)},
+        reference=lambda returns: interval_reference(array(returns)),
     ),
     Spec(
         "decisions.opportunity_cost",
