@@ -56,7 +56,7 @@ def signature(name: str, thing: Any, *, longest: float = LONG) -> str:
 
 
 def public_names(module: ModuleType) -> list[str]:
-    """What a module offers, its own order kept."""
+    """What a module offers, in its own order."""
     return list(module.__all__)
 
 
@@ -64,8 +64,8 @@ def modules() -> dict[str, ModuleType]:
     """The package's public modules by name."""
     import lossbook
 
-    found = {name: import_module(f"lossbook.{name}") for name in lossbook._MODULES}
-    return {"explorer": import_module("lossbook.explorer"), **found}
+    functions = (path.rpartition(".")[2] for path in lossbook._FUNCTIONS.values())
+    return {name: import_module(f"lossbook.{name}") for name in sorted({*lossbook._MODULES, *functions})}
 
 
 def anchor(module: str, name: str = "") -> str:
@@ -83,7 +83,7 @@ class ApiDirective(SphinxDirective):
         """A section a module."""
         every = modules()
         self.links = dict(self.entries(every))
-        chosen = self.arguments[0].split() if self.arguments else sorted(every)
+        chosen = self.arguments[0].split() if self.arguments else list(every)
         return [self.glance(every, chosen), *(self.module(name, every[name]) for name in chosen)]
 
     def glance(self, every: dict[str, ModuleType], chosen: list[str]) -> nodes.definition_list:

@@ -26,6 +26,8 @@ from sphinx.config import Config
 from sphinx.environment import BuildEnvironment
 from sphinx.errors import ExtensionError
 
+from .status import machine
+
 WORKERS = 2
 # Explorers write only their static HTML, and two kernels share two cores without a quarrel.
 KERNEL_ENVIRONMENT = {"LOSSBOOK_STATIC": "1", "MPLBACKEND": "agg", "OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
@@ -116,7 +118,7 @@ def execute_in_parallel(app: Sphinx, env: BuildEnvironment, docnames: list[str])
             if result.err is not None:
                 raised.append(f"{docname} raised:\n\n{result.err}")
                 continue
-            bundle = CacheBundleIn(notebook, str(path), data={"execution_seconds": result.time, **usage._asdict()})
+            bundle = CacheBundleIn(notebook, str(path), data={"execution_seconds": result.time, **usage._asdict(), "machine": machine()})
             cache.cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
             print(f"executed in {result.time:5.1f} s, {usage.peak_bytes / 1e6:4.0f} MB: {docname}", flush=True)
     if raised:

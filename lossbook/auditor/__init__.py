@@ -18,6 +18,8 @@ from lossbook.auditor._bench import SHAPES, TARGETS, Bench, Check, LossRaised
 from lossbook.auditor._report import Finding as Finding
 from lossbook.auditor._report import Report as Report
 
+__all__ = ["Finding", "Report", "audit"]
+
 _SHARED: tuple[Check, ...] = (_gradient.gradient, _gradient.pure, _batches.order, _batches.broadcasting)
 _LOGITS: tuple[Check, ...] = (
     *(_finite.finite, _finite.precise, *_SHARED, _batches.batch_scale, _batches.one_sided, _labels.bad_labels),
