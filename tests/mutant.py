@@ -67,10 +67,10 @@ def run_chapter(path: str, count: str) -> None:
     assert not left, f"{path} has not so many asserts"
 
 
-def main(folder: str, *whos: str) -> None:
+def main(folder: str, *witnesses: str) -> None:
     assert Path(lossbook.__file__).is_relative_to(folder), f"this is not the copy: {lossbook.__file__}"
-    found = tests([who for who in whos if who.startswith("test_")])
-    found |= {who: is_red(who) for who in whos if who not in found}
+    found = tests([who for who in witnesses if who.startswith("test_")])
+    found |= {who: is_red(who) for who in witnesses if who not in found}
     print(json.dumps({who: "red" if red else "green" for who, red in found.items()}))
 
 
