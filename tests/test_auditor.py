@@ -6,6 +6,7 @@ import json
 import math
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
@@ -294,6 +295,29 @@ def test_torchvisions_formula_depends_on_the_unit_and_ours_does_not() -> None:
     assert theirs["finite_float32"].passed
     assert theirs["unit_free"].passed is False
     assert lossbook.audit(boxes.giou_loss, kind="boxes")["unit_free"].passed
+
+
+# --- what the page says of released libraries ------------------------------------------------------------------------------------------------
+
+AUDITED = json.loads((Path(__file__).parent.parent / "chapters/workshop/audited.json").read_text(encoding="utf-8"))
+HERE = [row for row in AUDITED["rows"] if row["library"] in ("torch", "torchmetrics")]  # they are in the lock, and need no import by a side door
+
+
+@pytest.mark.parametrize("row", HERE, ids=[f"{row['library']}-{row['loss']}-{row['finding']}" for row in HERE])
+def test_a_row_of_the_page_prints_what_it_says(row: dict[str, str]) -> None:
+    lines = row["code"].splitlines()
+    names: dict[str, Any] = {"torch": torch}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        exec("\n".join(lines[:-1]), names)
+        assert repr(eval(lines[-1], names)) == row["printed"]
+
+
+def test_the_page_names_every_kind_and_enough_rows() -> None:
+    assert {row["kind"] for row in AUDITED["rows"]} == {"defect", "convention"}
+    assert sum(row["kind"] == "defect" for row in AUDITED["rows"]) >= 8
+    assert all(row["version"] == AUDITED["versions"][row["library"]] and row["printed"] for row in AUDITED["rows"])
+    assert len(HERE) >= 5
 
 
 # --- facts -----------------------------------------------------------------------------------------------------------------------------------

@@ -54,11 +54,11 @@ class Usage(NamedTuple):
 
 
 def fingerprint(root: Path) -> str:
-    """A hash of the names and bytes of all files in `lossbook/`, of the lock, of this module, and of the Python version."""
+    """A hash of the names and bytes of all files in `lossbook/`, of the data beside pages, of the lock, of this module, and of the Python version."""
     package = (path for path in (root / "lossbook").rglob("*") if path.is_file() and "__pycache__" not in path.parts)
     digest = hashlib.sha256(f"python {sys.version_info.major}.{sys.version_info.minor}".encode())
     digest.update(Path(__file__).read_bytes())
-    for path in sorted([*package, root / "requirements.txt"]):
+    for path in sorted([*package, *(root / "chapters").rglob("*.json"), root / "requirements.txt"]):
         if path.exists():
             content = path.read_bytes()
             digest.update(f"\n{path.relative_to(root).as_posix()} {len(content)}\n".encode())

@@ -84,7 +84,7 @@ def audit(
     form = TARGETS[kind][0] if targets is None else targets
     check_choice("targets", form, TARGETS[kind])
     bench = Bench(loss, kind, SHAPES[kind] if shape is None else _fitting(kind, shape), form, seed)
-    called = name or getattr(loss, "__name__", None) or type(loss).__name__
+    called = name or getattr(loss, "__name__", None) or getattr(loss, "name", None) or type(loss).__name__
     try:
         bench.slope(bench.draw())
     except LossRaised as error:

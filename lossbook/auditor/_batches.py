@@ -68,7 +68,9 @@ def denominator(bench: Bench) -> Iterator[Finding]:
         yield Finding("denominator", True, 1.0, "the sum of its examples", "fact")
     else:
         few = ", ".join(f"{ratio:.3g}" for ratio in ratios)
-        yield Finding("denominator", False, ratios[0], f"not their sum or mean: the examples alone, over the batch of {count:g}, are {few}", "fact")
+        detail = f"not their sum or mean: the examples alone, over the batch of {count:g}, are {few}"
+        alone_line = f"sum({call(case).replace(')', '[i : i + 1])').replace(', ', '[i : i + 1], ')} for i in range({count:g}))"
+        yield Finding("denominator", False, ratios[0], detail, "fact", shows(case, f"{call(case)}, {alone_line} / {count:g}"))
 
 
 def one_sided(bench: Bench) -> Iterator[Finding]:

@@ -132,6 +132,9 @@ def pulls(bench: Bench) -> Iterator[Finding]:
         bench.single(sure if bench.kind == "multiclass" else sure[0], label) for label in ((1, 0) if bench.kind == "multiclass" else (0, 1))
     )
     strength = float(bench.slope(wrong)[1].abs().sum())
-    yield Finding("pulls", strength > 1e-6, strength, "the gradient, in all, of one example that is wrong at a logit of 100", "fact")
+    example = shows(wrong, f"{call(wrong)}.sum().backward()", "logits.grad", gradient=True) if not strength > 1e-6 else ""  # NaN pulls nowhere
+    yield Finding(
+        "pulls", not example, strength, f"{strength:.3g} is the gradient, in all, of one example that is wrong at a logit of 100", "fact", example
+    )
     left = float(bench.total(right).detach())
-    yield Finding("free_when_right", abs(left) < 1e-6, left, "what one example costs that is right at a logit of 100", "fact")
+    yield Finding("free_when_right", abs(left) < 1e-6, left, f"{left:.3g} is what one example costs that is right at a logit of 100", "fact")

@@ -16,6 +16,7 @@ from lossbook.auditor._report import Finding
 NEAR = torch.linspace(-8, 8, 4097, dtype=torch.float64)  # a step of 1/256, which floats have exactly
 FAR = torch.logspace(math.log10(8), 4, 400, dtype=torch.float64)
 GRID = torch.cat([-FAR.flip(0), NEAR[1:-1], FAR])
+THETAS = (0.25, 0.5, 0.75, 1.0)
 LINK_ETAS = (0.55, 0.6, 0.75, 0.9)
 INF = math.inf
 
@@ -133,7 +134,7 @@ def _symmetry(phi: Phi, properties: dict[str, Any]) -> Iterator[Finding]:
 
 def _calibration(phi: Phi, properties: dict[str, Any]) -> Iterator[Finding]:
     check = consistency.calibration_check(phi)
-    psi = {theta: float(consistency.psi_transform(phi, theta)) for theta in (0.25, 0.5, 0.75, 1.0)}
+    psi = dict(zip(THETAS, consistency.psi_transform(phi, torch.tensor(THETAS, dtype=torch.float64)).tolist(), strict=True))
     properties |= {"breaking_eta": check.eta, "psi": psi}
     words = (
         f"a wrong sign costs something at every η; ψ(1/2) = {psi[0.5]:.4g}" if check.eta is None else f"at η = {check.eta:.4g} a wrong sign is free"
