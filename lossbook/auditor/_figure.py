@@ -25,7 +25,7 @@ def picture(bench: Bench, name: str) -> tuple[Any, str]:
     low, high = (float(edge(torch.cat(list(curves.values())))) for edge in (_least, _most))
     axes.set(xlim=(-6, 6), ylim=(min(0.0, low), 1.05 * min(high, 12.0) + 0.05), xlabel=label, ylabel="loss")
     axes.legend(loc="upper right")
-    return figure, f"{name} along {words}, from {low:.3g} to {high:.3g}."
+    return figure, f"The curve of {name} along {words}, from {low:.3g} to {high:.3g}."
 
 
 def _least(values: Tensor) -> Tensor:
