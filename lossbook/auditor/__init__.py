@@ -15,8 +15,9 @@ from typing import Any
 from lossbook._checks import check_choice, wrong_type, wrong_value
 from lossbook.auditor import _batches, _boxes, _figure, _finite, _gradient, _labels, _margin, _risks, _transforms
 from lossbook.auditor._bench import SHAPES, TARGETS, Bench, Check, LossRaised
-from lossbook.auditor._report import Finding as Finding
-from lossbook.auditor._report import Report as Report
+from lossbook.auditor._report import Finding, Report
+
+__all__ = ["Finding", "Report", "audit"]
 
 __all__ = ["Finding", "Report", "audit"]
 
