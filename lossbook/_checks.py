@@ -65,6 +65,12 @@ def check_same_shape(parameter: str, value: Any, reference_name: str, reference:
         wrong_value(parameter, f"have shape {tuple(reference.shape)} to match `{reference_name}`", tuple(value.shape))
 
 
+def check_same_dtype(parameter: str, value: Tensor, reference_name: str, reference: Tensor) -> None:
+    """`value` has the dtype of `reference`: a matrix product takes one."""
+    if value.dtype != reference.dtype:
+        wrong_type(parameter, f"have the dtype {reference.dtype} to match `{reference_name}`", str(value.dtype))
+
+
 def check_choice(parameter: str, value: object, choices: Collection[str]) -> None:
     """`value` is one of `choices`."""
     if value not in choices:

@@ -76,6 +76,7 @@ def regularized_risk(
     phi = check_loss(loss, l2, l1)
     check_examples(features, signs, weight)
     check_line(weights, intercept, features)
+    _checks.check_same_dtype("weights", weights, "features", features)
     return _risk(weights, intercept, Block(features, signs, weight), phi, l2, l1)
 
 
@@ -116,6 +117,9 @@ def sgd_step(
     phi = check_loss(loss, l2, l1)
     check_examples(features, signs, weight)
     check_line(weights, intercept, features)
+    _checks.check_same_dtype("weights", weights, "features", features)
+    if weight is not None:
+        _checks.check_same_dtype("weight", weight, "features", features)
     _checks.check_number("rate", rate, low=0, low_open=True)
     return _step(weights, intercept, Block(features, signs, weight), phi, rate, l2, l1)
 

@@ -145,6 +145,7 @@ def smoothed_risk(weights: Tensor, features: Tensor, signs: Tensor, *, sigma: fl
     _checks.check_floating("features", features)
     if features.ndim != 2 or features.shape[1] != len(weights):
         _checks.wrong_value("features", f"have shape [N, {len(weights)}] to match `weights`", tuple(features.shape))
+    _checks.check_same_dtype("features", features, "weights", weights)
     _checks.check_tensor("signs", signs)
     if signs.shape != features.shape[:1]:
         _checks.wrong_value("signs", f"have shape ({len(features)},) to match `features`", tuple(signs.shape))

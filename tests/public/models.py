@@ -195,8 +195,15 @@ def scenes_check(result: data.Scenes, *, count: int, size: int, fewest: int, mos
 
 GRADIENTS = st.tuples(st.integers(1, 3), st.integers(1, 3)).flatmap(lambda shape: floats(shape, st.integers(-4, 4).map(float)))
 TASKS = tensor(finite=True, shaped=False)
+
+
+def of_one_dtype(value: Tensor) -> Any:
+    yield from tensor()(value)
+    yield Bad("another dtype", value.float() if value.dtype == torch.float64 else value.double(), TypeError)
+
+
 LINE = {
-    "weights": tensor(),
+    "weights": of_one_dtype,
     "intercept": tensor(),
     "features": FEATURES,
     "signs": truth,
@@ -262,7 +269,7 @@ SPECS = [
         "zero_one.smoothed_risk",
         zero_one.smoothed_risk,
         examples(0, weights=floats((2,), MODERATE), sigma=st.sampled_from([0.5, 2.0]), reduction=REDUCTIONS),
-        {"weights": tensor(), "features": tensor(), "signs": truth, "sigma": RATE, "reduction": choice},
+        {"weights": of_one_dtype, "features": tensor(), "signs": truth, "sigma": RATE, "reduction": choice},
         reference=smoothed_reference,
         reduces=True,
         narrow=False,
