@@ -22,9 +22,9 @@ import numpy as np
 from matplotlib.animation import FuncAnimation
 from matplotlib.figure import Figure
 
+from benchmarks.browser import moved, opened
 from benchmarks.harness import Budget, Comparison, Spread, in_turn, main, spread
 from lossbook import explore, plots
-from tests import chromium
 
 os.environ.update(MPLBACKEND="agg", LOSSBOOK_STATIC="1")
 warnings.filterwarnings("ignore", message="Animation was deleted")
@@ -130,26 +130,6 @@ def once(value: float) -> Spread:
     return Spread(value, value, value)
 
 
-LATENCY = """async () => {
-    const slider = document.querySelector('input[type=range]'), last = Number(slider.max), script = [], painted = [];
-    const channel = new MessageChannel();
-    const afterPaint = () => new Promise(resolve => requestAnimationFrame(() => {
-        channel.port1.onmessage = resolve;
-        channel.port2.postMessage(0);
-    }));
-    for (let turn = 0; turn < 200; turn++) {
-        await new Promise(resolve => setTimeout(resolve, 3 + turn % 17));
-        const start = performance.now();
-        slider.value = (turn * 7) % (last + 1);
-        slider.dispatchEvent(new Event('input', {bubbles: true}));
-        script.push(performance.now() - start);
-        await afterPaint();
-        painted.push(performance.now() - start);
-    }
-    return [script, painted];
-}"""
-
-
 @dataclass(frozen=True)
 class Latency:
     """From the slider's event to the painted frame in Chromium, the wait for the screen's next refresh (8 ms in the mean, 17 at worst) included."""
@@ -161,20 +141,15 @@ class Latency:
         return f"slider, {self.fill.__doc__}"
 
     def measure(self, seconds: float) -> Iterator[Budget]:
-        from playwright.sync_api import sync_playwright
-
-        with tempfile.TemporaryDirectory() as folder, sync_playwright() as driver:
+        with tempfile.TemporaryDirectory() as folder, opened() as page:
             path = Path(folder, "page.html")
             path.write_text(f"<!doctype html><meta charset=utf-8>{as_explorer(self.fill)}", encoding="utf-8")
-            browser = driver.chromium.launch(executable_path=chromium.find(), args=["--no-sandbox"])
-            page = browser.new_page()
             page.goto(path.as_uri())
-            script, painted = page.evaluate(LATENCY)
-            browser.close()
+            script, painted = moved(page.query_selector("input[type=range]"))
         for name, times in (("script", script), ("event to painted frame", painted)):
             middle, tail = np.quantile(times, [0.5, 0.95]).tolist()
-            yield Budget(f"{self.work} {name}, median", "ms", middle, 16)
-            yield Budget(f"{self.work} {name}, 95th percentile", "ms", tail, 16)
+            yield Budget(f"{self.work}, {name}, median", "ms", middle, 16)
+            yield Budget(f"{self.work}, {name}, 95th percentile", "ms", tail, 16)
 
 
 FIGURES = (line, scatter, contour)

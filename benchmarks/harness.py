@@ -34,6 +34,10 @@ RESULTS = Path(__file__).parent / "results"
 Call = Callable[[], Any]
 
 
+class LeftOut(Exception):
+    """What this machine lacks; the job's lines are missing, and no results are written."""
+
+
 class Spread(NamedTuple):
     """A median between its quartiles."""
 
@@ -288,7 +292,7 @@ def main(about: str, jobs: Sequence[Job], *, peers: Sequence[str] = ()) -> None:
             for line in job.measure(options.seconds):
                 print(line, flush=True)
                 lines.append(line)
-        except ModuleNotFoundError as error:
+        except (LeftOut, ModuleNotFoundError) as error:
             print(f"{job.work}: left out, {error}", flush=True)
             whole = False
         except Exception:

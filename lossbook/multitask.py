@@ -29,6 +29,7 @@ from lossbook._checks import check_choice, check_floating, check_integer, check_
 __all__ = ["UncertaintyWeighting", "mgda", "pcgrad", "task_gradients"]
 
 _Array = npt.NDArray[np.float64]
+_COLUMNS = 1 << 14  # of the rows that are multiplied at once: a few rows of so many stay in a cache
 KINDS = ("regression", "classification")
 
 
@@ -140,6 +141,15 @@ def task_gradients(losses: Tensor | Sequence[Tensor], parameters: Iterable[Tenso
     return torch.stack([torch.cat([part.flatten() for part in row]) for row in rows])
 
 
+def _products(rows: Tensor) -> Tensor:
+    """rows rowsᵀ; of long rows as a sum over blocks of columns, since one product of a few long rows fetches them from memory again and again."""
+    whole = rows.shape[1] // _COLUMNS * _COLUMNS
+    if whole < 16 * _COLUMNS:
+        return rows @ rows.T
+    blocks, rest = rows[:, :whole].reshape(len(rows), -1, _COLUMNS).transpose(0, 1), rows[:, whole:]
+    return torch.bmm(blocks, blocks.mT).sum(0) + rest @ rest.T
+
+
 def _gramian(gradients: Tensor) -> _Array:
     """Inner products of all pairs of rows, on the host: the only copy from the device. Half precision is widened, or 300² would overflow."""
     check_floating("gradients", gradients)
@@ -147,7 +157,7 @@ def _gramian(gradients: Tensor) -> _Array:
     if len(gradients) == 0:
         wrong_value("gradients", "have shape [T, P] with at least one task", tuple(gradients.shape))
     rows = gradients.detach() if gradients.dtype in (torch.float32, torch.float64) else gradients.detach().float()
-    gramian: _Array = (rows @ rows.T).cpu().numpy().astype(np.float64)
+    gramian: _Array = _products(rows).cpu().numpy().astype(np.float64)
     if not np.isfinite(gramian).all():
         wrong_value("gradients", "be finite, and their squared norms too", "NaN or an infinity")
     return gramian

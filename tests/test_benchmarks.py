@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import harness
+from benchmarks import harness, page
 from benchmarks.harness import Budget, Case, Comparison, Line, Slope, Work
 
 KINDS = {kind.__name__.lower(): kind for kind in (Comparison, Slope, Budget)}
@@ -114,3 +114,30 @@ def test_written_results_are_whole_and_tell_no_machine_apart(path: Path) -> None
         assert {field.name for field in fields(KINDS[line["kind"]])} == set(line) - {"kind"}
         assert "/home" not in str(line)
         assert "/work" not in str(line)
+
+
+# --- the performance page ---------------------------------------------------------------------------------------------------------------------------
+
+
+def compared(ratio: float, goal: float | None) -> page.Line:
+    line = Comparison("a <work>", "peer", "ms", harness.Spread(2.0, 1, 3), harness.Spread(3e3, 1, 3), harness.Spread(ratio, 1, 9), goal)
+    return {"kind": "comparison", **harness.rounded(vars(line))}
+
+
+def test_the_page_says_what_is_reached_and_what_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = [compared(5.0, 4.0), compared(3.0, 4.0), compared(1.0, None)]
+    monkeypatch.setattr(page, "results", lambda: {"sets": {"lines": lines}})
+    assert list(page.shortfalls()) == ["a <work>, beside peer: 3× where 4× was the goal."]
+    html = page.compared("Losses.", "sets", "absent").data
+    assert html.count("<tr") == 4
+    assert html.count("bench-reached") == html.count("bench-short") == 1
+    assert "a &lt;work&gt;" in html
+    assert "3 s" in html, "3000 ms read better in seconds"
+    assert "Memory" not in html, "no line has any"
+
+
+def test_the_figure_has_a_dot_for_every_goal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(page, "results", lambda: {"sets": {"lines": [compared(5.0, 4.0), compared(3.0, 4.0), compared(1.0, None)]}})
+    reached, short, _ = page.figure().axes[0].lines
+    assert reached.get_xdata().tolist() == [1.25]
+    assert short.get_xdata().tolist() == [0.75]

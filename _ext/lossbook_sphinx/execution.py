@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from jupyter_cache import get_cache
-from jupyter_cache.base import CacheBundleIn
+from jupyter_cache.base import CacheBundleIn, JupyterCacheAbstract
 from jupyter_cache.executors.utils import ExecutionResult, single_nb_execution
 from myst_nb.core.read import create_nb_reader
 from nbformat import NotebookNode
@@ -26,6 +26,7 @@ from sphinx.config import Config
 from sphinx.environment import BuildEnvironment
 from sphinx.errors import ExtensionError
 
+from . import reads
 from .status import machine
 
 WORKERS = 2
@@ -93,6 +94,18 @@ def execute(notebook: NotebookNode, path: Path, timeout: int) -> tuple[Execution
     return result, Usage(int(peak), float(seconds))
 
 
+def is_cached(cache: JupyterCacheAbstract, notebook: NotebookNode, data: str) -> bool:
+    """The notebook's outputs are there, and came from the same `data`: else they are dropped."""
+    try:
+        record = cache.match_cache_notebook(notebook)
+    except KeyError:
+        return False
+    if record.data.get("reads") != data:
+        cache.remove_cache(record.pk)
+        return False
+    return True
+
+
 def execute_in_parallel(app: Sphinx, env: BuildEnvironment, docnames: list[str]) -> None:
     """Fill the cache for the pages about to be read, `WORKERS` at a time. Pages that raise end the build, all of them named with their tracebacks."""
     settings = env.mystnb_config  # type: ignore[attr-defined]
@@ -107,9 +120,7 @@ def execute_in_parallel(app: Sphinx, env: BuildEnvironment, docnames: list[str])
         if reader is None:
             continue  # plain Markdown
         notebook = reader.read(text)
-        try:
-            cache.match_cache_notebook(notebook)
-        except KeyError:
+        if not is_cached(cache, notebook, reads.digest(Path(app.srcdir), notebook.metadata)):
             waiting.append((docname, path, notebook))
     raised = []
     with ThreadPoolExecutor(WORKERS) as pool:
@@ -118,7 +129,13 @@ def execute_in_parallel(app: Sphinx, env: BuildEnvironment, docnames: list[str])
             if result.err is not None:
                 raised.append(f"{docname} raised:\n\n{result.err}")
                 continue
-            bundle = CacheBundleIn(notebook, str(path), data={"execution_seconds": result.time, **usage._asdict(), "machine": machine()})
+            data = {
+                "execution_seconds": result.time,
+                **usage._asdict(),
+                "machine": machine(),
+                "reads": reads.digest(Path(app.srcdir), notebook.metadata),
+            }
+            bundle = CacheBundleIn(notebook, str(path), data=data)
             cache.cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
             print(f"executed in {result.time:5.1f} s, {usage.peak_bytes / 1e6:4.0f} MB: {docname}", flush=True)
     if raised:

@@ -61,6 +61,25 @@ def test_an_edit_of_one_page_executes_that_page_alone(tiny: TinyBook) -> None:
     assert "worth 1 1" in tiny.read("other").text
 
 
+def test_a_page_is_made_anew_when_the_files_it_names_change(tiny: TinyBook) -> None:
+    cell = "```{code-cell} ipython3\nfrom pathlib import Path\nprint([path.read_text() for path in sorted(Path('rows').glob('*'))])\n```\n"
+    (tiny.folder / "rows").mkdir()
+    (tiny.folder / "rows/a.json").write_text("old")
+    tiny.page(PAGE, "other")
+    tiny.page(f"# Title\n\n{cell}\n```{{toctree}}\nother\n```\n")
+    page = tiny.folder / "index.md"
+    page.write_text(page.read_text().replace("---\n", "---\nreads: rows/*.json\n", 1))
+    tiny.build()
+    assert "['old']" in tiny.read().text
+    assert "executed in" not in tiny.build()
+    (tiny.folder / "rows/a.json").write_text("new")
+    assert tiny.build().count("executed in") == 1
+    assert "['new']" in tiny.read().text
+    (tiny.folder / "rows/b.json").write_text("more")
+    tiny.build()
+    assert "['new', 'more']" in tiny.read().text
+
+
 @pytest.mark.parametrize(
     ("edit", "changes"),
     [(edit_package, True), (edit_lock, True), (add_data, True), (add_module, True), (compile_module, False), (change_nothing, False)],

@@ -1,0 +1,47 @@
+"""What `import lossbook` costs beside `import torch`, which it needs: CPU time and modules, each in a fresh interpreter.
+
+python -m benchmarks.bench_import
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from benchmarks.harness import Comparison, main, spread
+
+PROGRAM = "import sys, time; import {}; print(time.process_time(), len(sys.modules), *sorted({{name.split('.')[0] for name in sys.modules}}))"
+EVERYTHING = "lossbook; [getattr(lossbook, name) for name in lossbook.__all__]"
+
+
+def imported(package: str) -> tuple[float, int, set[str]]:
+    """CPU milliseconds of an interpreter that imports the package, how many modules it then has, and of which packages."""
+    run = subprocess.run([sys.executable, "-c", PROGRAM.format(package)], capture_output=True, text=True, check=True)
+    seconds, modules, *packages = run.stdout.split()
+    return 1e3 * float(seconds), int(modules), set(packages)
+
+
+@dataclass(frozen=True)
+class Import:
+    """An import and torch's in turn; the modules are the same each time."""
+
+    work: str
+    what: str
+    goal: float
+
+    def measure(self, seconds: float) -> Iterator[Comparison]:
+        runs = [(imported(self.what), imported("torch")) for _ in range(max(5, round(2 * seconds)))]
+        ours, theirs = ([run[which][0] for run in runs] for which in (0, 1))
+        ratio = spread([slow / fast for fast, slow in zip(ours, theirs, strict=True)])
+        (_, modules, packages), (_, before, needed) = runs[0]
+        beside = ", ".join(sorted(packages - needed - {"lossbook"})) or "nothing"
+        note = f"{modules} modules, where torch alone brings {before}; packages beside torch's: {beside}"
+        yield Comparison(self.work, "import torch", "ms", spread(ours), spread(theirs), ratio, self.goal, note=note)
+
+
+JOBS = [Import("import lossbook", "lossbook", 10), Import("import every module of lossbook", EVERYTHING, 0.9)]
+
+if __name__ == "__main__":
+    main(__doc__, JOBS)
