@@ -10,7 +10,7 @@ PIP := $(PYTHON) -m pip --disable-pip-version-check
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help book test test-package bench serve links lint format chapter lock clean
+.PHONY: help book test test-package bench serve strict links lint format chapter lock clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' Makefile | expand -t 22
@@ -30,6 +30,9 @@ bench: $(INSTALLED)  ## speed and cost against what people use; ONLY="sets focal
 
 serve: book  ## build the book and serve it on this machine
 	@$(PYTHON) _ext/serve.py
+
+strict: book  ## a copy of the built book, _build/strict/, with a strict Content-Security-Policy on every page
+	@$(PYTHON) _ext/strict.py _build/html _build/strict
 
 links: $(INSTALLED)  ## ask every link to another site whether it still answers
 	@$(PYTHON) _ext/build.py --links
