@@ -9,7 +9,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator
 from importlib import import_module
-from types import ModuleType
 
 import lossbook
 from tests.public import boxes_and_sets, by_class, by_element, decisions, models
@@ -39,23 +38,13 @@ def public_names() -> Iterator[str]:
     yield from (name for name in lossbook.__all__ if callable(getattr(lossbook, name)))
     for module_name in (name for name in lossbook.__all__ if inspect.ismodule(getattr(lossbook, name))):
         module = import_module(f"lossbook.{module_name}")
-        exported = getattr(module, "__all__", [name for name in vars(module) if _is_own(name, module)])
-        for name in exported:
+        for name in module.__all__:
             value = getattr(module, name)
             if inspect.isclass(value):
                 methods = [key for key, member in vars(value).items() if inspect.isfunction(member) and _is_said(key)]
                 yield from (f"{module_name}.{name}.{key}" for key in methods if not _is_record_method(value, key))
             elif callable(value) and not name.startswith("_"):
                 yield f"{module_name}.{name}"
-
-
-def _is_own(name: str, module: ModuleType) -> bool:
-    """Public, and defined in this module; the catalogue of margin losses is defined by the record in a private one."""
-    home = getattr(getattr(module, name), "__module__", "")
-    at_home = (
-        home == module.__name__ or home.startswith(f"{module.__name__}.") or (module.__name__, home) == ("lossbook.margins", "lossbook._margin_loss")
-    )
-    return at_home and not name.startswith("_")
 
 
 def _is_said(key: str) -> bool:
