@@ -62,6 +62,7 @@ def episode_returns(
         episodes: how many; the i-th is reset with seed `seed` + i.
         discount: γ in [0, 1].
         max_steps: where an episode that neither ends nor is cut off by the environment is left.
+        seed: of the first episode.
     Returns: [episodes] float64.
     Raises: TypeError for another environment or policy; ValueError for a number out of range.
 

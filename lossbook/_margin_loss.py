@@ -23,6 +23,7 @@ class MarginLoss:
     Attributes:
         name, formula, paper: what the loss is called, φ(m) in plain text, and where it comes from.
         kinks: the margins at which φ has no derivative.
+        value, slope, link, risk, transform: φ, φ', minimiser, minimal risk and ψ as plain functions; the methods check their arguments first.
         is_convex: φ is convex.
         is_calibrated: at every η ≠ 1/2, scores of the wrong sign cannot reach the minimal conditional risk.
         is_symmetric: φ(m) + φ(-m) is constant, so flipping labels at random does not move the minimiser.
@@ -63,7 +64,11 @@ class MarginLoss:
         return self.value(margins)
 
     def derivative(self, margins: Tensor) -> Tensor:
-        """φ'(m), element by element; at a kink the slope to the right, which is also what autograd gives. Raises as calling does."""
+        """φ'(m), element by element; at a kink the slope to the right, which is also what autograd gives.
+
+        Args: margins: any shape, floating.
+        Raises: TypeError for another dtype.
+        """
         _checks.check_floating("margins", margins)
         return self.slope(margins)
 
@@ -87,15 +92,26 @@ class MarginLoss:
         """The score of least conditional risk, ±inf where it is only approached.
 
         Of several the one nearest to 0, of two opposite ones the positive; ±1 for `zero_one`, where any score of that sign would do.
+
+        Args: eta: P(y = +1), a number or a tensor of any shape, in [0, 1].
+        Raises: TypeError or ValueError for another dtype, or η outside [0, 1].
         """
         return self.link(_in_unit_interval("eta", eta))
 
     def minimal_risk(self, eta: Tensor | float) -> Tensor:
-        """The infimum of the conditional risk over all scores."""
+        """The infimum of the conditional risk over all scores.
+
+        Args: eta: P(y = +1), a number or a tensor of any shape, in [0, 1].
+        Raises: TypeError or ValueError for another dtype, or η outside [0, 1].
+        """
         return self.risk(_in_unit_interval("eta", eta))
 
     def psi(self, theta: Tensor | float) -> Tensor:
-        """The largest convex ψ with ψ(excess 0-1 risk) ≤ excess φ-risk, at θ = |2η - 1| in [0, 1] (Bartlett et al., definition 2)."""
+        """The largest convex ψ with ψ(excess 0-1 risk) ≤ excess φ-risk, at θ = |2η - 1| (Bartlett et al., definition 2).
+
+        Args: theta: a number or a tensor of any shape, in [0, 1].
+        Raises: TypeError or ValueError for another dtype, or θ outside [0, 1].
+        """
         return self.transform(_in_unit_interval("theta", theta))
 
     @property
@@ -104,7 +120,13 @@ class MarginLoss:
         return not self.kinks
 
     def scaled(self, factor: float, *, name: str | None = None, formula: str | None = None) -> MarginLoss:
-        """The same loss in another unit: `factor`·φ, with every closed form and fact to match. Raises unless 0 < factor < inf."""
+        """The same loss in another unit: `factor`·φ, with every closed form and fact to match.
+
+        Args:
+            factor: above 0, finite.
+            name, formula: what the new loss is called and how it is written; made from the old ones where None.
+        Raises: TypeError or ValueError for another factor.
+        """
         _checks.check_number("factor", factor, low=0, low_open=True)
 
         def times(function: Function) -> Function:

@@ -19,7 +19,12 @@ class PlattScaling(NamedTuple):
     intercept: Tensor
 
     def probs(self, scores: Tensor) -> Tensor:
-        """The calibrated probabilities of `scores`, of their shape and dtype. Raises TypeError unless they are floating point."""
+        """The calibrated probabilities.
+
+        Args: scores: any shape, floating.
+        Returns: the same shape and dtype.
+        Raises: TypeError for another dtype.
+        """
         check_floating("scores", scores)
         return torch.sigmoid(self.slope.to(scores) * scores + self.intercept.to(scores))
 

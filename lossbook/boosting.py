@@ -57,7 +57,15 @@ class AdaBoost:
 
     @torch.no_grad()
     def fit(self, features: Tensor, signs: Tensor, *, weight: Tensor | None = None) -> AdaBoost:
-        """Run the rounds on features [N, D] and signs [N] in {−1, +1}, starting from `weight` [N] > 0, or from equal weights.
+        """Run the rounds.
+
+        Args:
+            features: [N, D], floating, finite.
+            signs: [N] in {−1, +1}.
+            weight: [N], positive, the weights of the first round; equal ones where it is None.
+
+        Returns:
+            The model itself.
 
         Raises:
             TypeError: features that are not floating point.
@@ -87,13 +95,23 @@ class AdaBoost:
         return self
 
     def staged_scores(self, features: Tensor) -> Tensor:
-        """The scores after each round, [T, N] float64, for features [N, D]."""
+        """The scores after each round: Σ_{t ≤ T'} α_t h_t(x) for T' = 1 .. T.
+
+        Args: features: [N, D], floating, with the columns of the fit.
+        Returns: [T, N] float64.
+        Raises: TypeError or ValueError for another dtype or shape, or before `fit`.
+        """
         _check_features(features, self.stumps)
         votes = [alpha * stump(features) for alpha, stump in zip(self.alphas.tolist(), self.stumps, strict=True)]
         return torch.stack(votes).cumsum(0) if votes else features.new_zeros(0, len(features), dtype=torch.float64)
 
     def decision_function(self, features: Tensor) -> Tensor:
-        """F(x) = Σ_t α_t h_t(x), [N] float64, for features [N, D]. The decision is its sign; P(y = +1) = σ(2 F) if the fit were the population's."""
+        """F(x) = Σ_t α_t h_t(x). The decision is its sign; P(y = +1) = σ(2 F) if the fit were the population's.
+
+        Args: features: [N, D], floating, with the columns of the fit.
+        Returns: [N] float64.
+        Raises: TypeError or ValueError for another dtype or shape, or before `fit`.
+        """
         _check_features(features, self.stumps)
         scores = torch.zeros(len(features), dtype=torch.float64, device=features.device)
         for alpha, stump in zip(self.alphas.tolist(), self.stumps, strict=True):

@@ -94,10 +94,21 @@ def _aspect(boxes: Tensor) -> Tensor:
 
 
 def to_xyxy(boxes_cxcywh: Tensor) -> Tensor:
-    """Boxes (centre x, centre y, width, height) [..., 4] as corners (x1, y1, x2, y2) [..., 4].
+    """Boxes by centre and size as boxes by corners.
 
-    >>> to_xyxy(torch.tensor([2.0, 3.0, 2.0, 4.0]))
-    tensor([1., 1., 3., 5.])
+    Args:
+        boxes_cxcywh: (centre x, centre y, width, height) [..., 4], floating.
+
+    Returns:
+        (x1, y1, x2, y2) [..., 4].
+
+    Raises:
+        TypeError: a dtype that is not floating point.
+        ValueError: a last axis that is not 4 long.
+
+    Example:
+        >>> to_xyxy(torch.tensor([2.0, 3.0, 2.0, 4.0]))
+        tensor([1., 1., 3., 5.])
     """
     _check_layout("boxes_cxcywh", boxes_cxcywh)
     centre, half = boxes_cxcywh[..., :2], boxes_cxcywh[..., 2:] / 2
@@ -105,10 +116,21 @@ def to_xyxy(boxes_cxcywh: Tensor) -> Tensor:
 
 
 def to_cxcywh(boxes_xyxy: Tensor) -> Tensor:
-    """Boxes (x1, y1, x2, y2) [..., 4] as (centre x, centre y, width, height) [..., 4].
+    """Boxes by corners as boxes by centre and size.
 
-    >>> to_cxcywh(torch.tensor([1.0, 1.0, 3.0, 5.0]))
-    tensor([2., 3., 2., 4.])
+    Args:
+        boxes_xyxy: (x1, y1, x2, y2) [..., 4], floating.
+
+    Returns:
+        (centre x, centre y, width, height) [..., 4].
+
+    Raises:
+        TypeError: a dtype that is not floating point.
+        ValueError: a last axis that is not 4 long.
+
+    Example:
+        >>> to_cxcywh(torch.tensor([1.0, 1.0, 3.0, 5.0]))
+        tensor([2., 3., 2., 4.])
     """
     _check_layout("boxes_xyxy", boxes_xyxy)
     low, high = boxes_xyxy[..., :2], boxes_xyxy[..., 2:]

@@ -93,7 +93,7 @@ def explore(
     chosen = read_controls(draw, controls)
     check_drag(drag or {}, chosen)
     explorer = Explorer(draw, chosen, controls, alt, dict(drag or {}), Caps(max_frames, max_bytes, max_seconds))
-    explorer.check_cap("frames", len(explorer))
+    explorer._check_cap("frames", len(explorer))
     if not is_live():
         explorer.render()  # now, so that an error stops the cell that made it
     return explorer
@@ -154,19 +154,27 @@ class Explorer:
             began = time.process_time()
             frames[index] = self.frame(self.values(grid[index]))
             spent += time.process_time() - began
-            self.check_cap("seconds", spent, f" after {done} of {len(grid)} frames")
+            self._check_cap("seconds", spent, f" after {done} of {len(grid)} frames")
             yield done
         drawn = [frame for frame in frames if frame is not None]
         html = _page.fragment(self, [frame.svg for frame in drawn], [frame.sentence for frame in drawn], initial)
-        self.check_cap("bytes", _page.gzipped(html))
+        self._check_cap("bytes", _page.gzipped(html))
         self._html = html
 
     def values(self, state: Sequence[int]) -> dict[str, Any]:
-        """The arguments of `draw` at a combination of settings."""
+        """The arguments of `draw` at a combination of settings.
+
+        Args:
+            state: The number of the setting of each control, in their order.
+        """
         return {control.name: control.values[setting] for control, setting in zip(self.controls, state, strict=True)}
 
     def frame(self, values: Mapping[str, Any]) -> Frame:
-        """Draw one setting, which need not be on the grid."""
+        """Draw one setting, which need not be on the grid.
+
+        Args:
+            values: The arguments of `draw`.
+        """
         with _matplotlib.house(plots.style()):
             figure, sentence = figure_and_sentence(self.draw(**values))
             if self._layout is not None:
@@ -179,7 +187,7 @@ class Explorer:
                 self._layout = Layout.of(figure)
         return Frame(svg, sentence)
 
-    def check_cap(self, cap: str, found: float, when: str = "") -> None:
+    def _check_cap(self, cap: str, found: float, when: str = "") -> None:
         """Not more frames, bytes or seconds than allowed."""
         allowed = getattr(self.caps, cap)
         if found > allowed and self.controls:

@@ -59,12 +59,36 @@ def selection_rates(decisions: Tensor, *, groups: Tensor) -> Tensor:
 
 
 def true_positive_rates(decisions: Tensor, labels: Tensor, *, groups: Tensor) -> Tensor:
-    """P(decision = 1 | label = 1, group). Args, Returns, Raises as `selection_rates`; labels: [N], 0 or 1; NaN for a group without positives."""
+    """P(decision = 1 | label = 1, group) for each group.
+
+    Args:
+        decisions: [N], bool, 0/1, or probabilities of selection.
+        labels: [N], 0 or 1.
+        groups: [N], ids from 0.
+    Returns: [G] float64; NaN for a group without positives.
+    Raises: TypeError or ValueError for other shapes or dtypes, values outside [0, 1], or negative ids.
+
+    Example:
+        >>> true_positive_rates(torch.tensor([1, 0, 1, 1]), torch.tensor([1, 1, 1, 0]), groups=torch.tensor([0, 0, 1, 1]))
+        tensor([0.5000, 1.0000], dtype=torch.float64)
+    """
     return _conditional_rates(decisions, labels, groups, 1)
 
 
 def false_positive_rates(decisions: Tensor, labels: Tensor, *, groups: Tensor) -> Tensor:
-    """P(decision = 1 | label = 0, group). Args, Returns, Raises as `true_positive_rates`."""
+    """P(decision = 1 | label = 0, group) for each group.
+
+    Args:
+        decisions: [N], bool, 0/1, or probabilities of selection.
+        labels: [N], 0 or 1.
+        groups: [N], ids from 0.
+    Returns: [G] float64; NaN for a group without negatives.
+    Raises: TypeError or ValueError for other shapes or dtypes, values outside [0, 1], or negative ids.
+
+    Example:
+        >>> false_positive_rates(torch.tensor([1, 0, 1, 0]), torch.tensor([0, 0, 1, 0]), groups=torch.tensor([0, 0, 1, 1]))
+        tensor([0.5000, 0.0000], dtype=torch.float64)
+    """
     return _conditional_rates(decisions, labels, groups, 0)
 
 
@@ -83,7 +107,16 @@ def _spread(rates: Tensor) -> Tensor:
 def demographic_parity_difference(decisions: Tensor, *, groups: Tensor) -> Tensor:
     """The largest selection rate less the smallest, over the groups that have members.
 
-    Args, Raises: as `selection_rates`. Returns: [], float64, 0 where all groups are selected equally often.
+    Args:
+        decisions: [N], bool, 0/1, or probabilities of selection.
+        groups: [N], ids from 0.
+    Returns: [], float64, 0 where all groups are selected equally often.
+    Raises: TypeError or ValueError for other shapes or dtypes, values outside [0, 1], or negative ids.
+
+    Example:
+        >>> demographic_parity_difference(torch.tensor([1, 0, 1, 1]), groups=torch.tensor([0, 0, 1, 1]))
+        tensor(0.5000, dtype=torch.float64)
+
     Reference: S. Barocas, M. Hardt, A. Narayanan, "Fairness and Machine Learning", chapter 3 (independence).
     Convention: the range over groups, as fairlearn's `demographic_parity_difference` with method="between_groups".
     """
@@ -91,9 +124,20 @@ def demographic_parity_difference(decisions: Tensor, *, groups: Tensor) -> Tenso
 
 
 def equal_opportunity_difference(decisions: Tensor, labels: Tensor, *, groups: Tensor) -> Tensor:
-    """The largest true positive rate less the smallest.
+    """The largest true positive rate less the smallest, over the groups that have positives.
 
-    Args, Raises: as `true_positive_rates`. Returns: [], float64.
+    Args:
+        decisions: [N], bool, 0/1, or probabilities of selection.
+        labels: [N], 0 or 1.
+        groups: [N], ids from 0.
+    Returns: [], float64.
+    Raises: TypeError or ValueError for other shapes or dtypes, values outside [0, 1], or negative ids.
+
+    Example:
+        >>> decisions, labels = torch.tensor([1, 0, 1, 1]), torch.tensor([1, 1, 1, 0])
+        >>> equal_opportunity_difference(decisions, labels, groups=torch.tensor([0, 0, 1, 1]))
+        tensor(0.5000, dtype=torch.float64)
+
     Reference: M. Hardt, E. Price, N. Srebro, "Equality of opportunity in supervised learning", 2016, definition 2.2.
     """
     return _spread(true_positive_rates(decisions, labels, groups=groups))
@@ -102,7 +146,18 @@ def equal_opportunity_difference(decisions: Tensor, labels: Tensor, *, groups: T
 def equalized_odds_difference(decisions: Tensor, labels: Tensor, *, groups: Tensor) -> Tensor:
     """The larger of the gaps in true and in false positive rates.
 
-    Args, Raises: as `true_positive_rates`. Returns: [], float64.
+    Args:
+        decisions: [N], bool, 0/1, or probabilities of selection.
+        labels: [N], 0 or 1.
+        groups: [N], ids from 0.
+    Returns: [], float64.
+    Raises: TypeError or ValueError for other shapes or dtypes, values outside [0, 1], or negative ids.
+
+    Example:
+        >>> decisions, labels = torch.tensor([1, 0, 1, 1]), torch.tensor([1, 0, 1, 0])
+        >>> equalized_odds_difference(decisions, labels, groups=torch.tensor([0, 0, 1, 1]))
+        tensor(1., dtype=torch.float64)
+
     Reference: M. Hardt, E. Price, N. Srebro, "Equality of opportunity in supervised learning", 2016, definition 2.1.
     Convention: the worse of the two, as fairlearn's `equalized_odds_difference`; others add them up.
     """
@@ -144,6 +199,11 @@ def parity_penalty(probs: Tensor, *, groups: Tensor) -> Tensor:
     Args: probs: [N], floating, in [0, 1]. groups: [N], ids from 0.
     Returns: [], dtype of `probs`; 0 exactly where all groups have the same mean probability.
     Raises: TypeError or ValueError for other shapes, dtypes, values or ids.
+
+    Example:
+        >>> parity_penalty(torch.tensor([0.2, 0.4, 0.8, 0.6]), groups=torch.tensor([0, 0, 1, 1]))
+        tensor(0.0400)
+
     Convention: soft selections, so a penalty of 0 doesn't make the thresholded decisions equal.
     """
     _checks.check_floating("probs", probs)

@@ -40,7 +40,11 @@ class LinearFit(NamedTuple):
     objective: Tensor
 
     def scores(self, features: Tensor) -> Tensor:
-        """w·x + b for features [..., D]."""
+        """w·x + b.
+
+        Args: features: [..., D], in the dtype of the weights.
+        Returns: [...].
+        """
         return features @ self.weights + self.intercept
 
 
@@ -102,7 +106,13 @@ def sgd_step(
 
     w ← (1 - rate·l2) w - rate · mean φ'(m) y x, after which each weight moves rate·l1 towards 0 and stops there; b ← b - rate · mean φ'(m) y.
 
-    Args: as `regularized_risk`; rate: the step size, above 0.
+    Args:
+        weights, intercept: [D] and [], where the step starts.
+        features, signs: the mini-batch, [N, D] and [N] in {-1, +1}.
+        loss: a name in `margins.LOSSES`, or a `MarginLoss`.
+        rate: the step size, above 0.
+        l2, l1: at least 0.
+        weight: [N], multiplies each example's loss; the mean still divides by N.
     Returns: `Line(weights, intercept)`.
     Raises: as `regularized_risk`, and ValueError unless rate > 0.
 

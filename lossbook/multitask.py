@@ -92,6 +92,12 @@ class UncertaintyWeighting(torch.nn.Module):
         self.register_buffer("factors", torch.tensor([0.5 if kind == "regression" else 1.0 for kind in kinds]))
 
     def forward(self, losses: Tensor | Sequence[Tensor]) -> Tensor:
+        """The weighted sum, and the log terms that keep the weights from 0.
+
+        Args: losses: [T], or T scalars, one a kind, at least 0.
+        Returns: [].
+        Raises: ValueError for another number of losses, or a negative one.
+        """
         losses = _one_a_task(losses)
         if losses.shape != self.factors.shape:
             wrong_value("losses", f"have shape {tuple(self.factors.shape)}, one loss a kind", tuple(losses.shape))

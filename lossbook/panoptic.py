@@ -51,7 +51,8 @@ def panoptic_quality(
     Args:
         prediction: [H, W, 2] integer, class and instance of each pixel; or [B, H, W, 2], whose counts are summed over the images.
         truth: of the same shape.
-        things: class ids whose instances count; stuff: class ids that are one segment each.
+        things: class ids whose instances count.
+        stuff: class ids that are one segment each.
         void: class id of unlabelled pixels, in either map.
         crowd: (class, instance) pairs of the truth that are regions of many objects: they need no match and excuse what falls on them.
 
@@ -80,10 +81,21 @@ def panoptic_quality(
 
 
 def quality_of_counts(counts: Tensor, *, classes: Collection[int]) -> PanopticQuality:
-    """PQ, SQ and RQ from the counts [K, 4] of `panoptic_counts`, which add up over the images of a data set.
+    """PQ, SQ and RQ from the counts of `panoptic_counts`, which add up over the images of a data set.
 
-    >>> quality_of_counts(torch.tensor([[1.6, 2, 1, 1]]), classes=[7]).by_class[7]
-    ClassQuality(pq=0.533..., sq=0.800..., rq=0.666..., iou=1.60..., tp=2, fp=1, fn=1)
+    Args:
+        counts: [K, 4], summed IoU, TP, FP and FN of each class.
+        classes: the K class ids, in the order of the rows.
+
+    Returns:
+        `PanopticQuality(pq, sq, rq, by_class)`.
+
+    Raises:
+        TypeError, ValueError: counts of another shape, or negative.
+
+    Example:
+        >>> quality_of_counts(torch.tensor([[1.6, 2, 1, 1]]), classes=[7]).by_class[7]
+        ClassQuality(pq=0.533..., sq=0.800..., rq=0.666..., iou=1.60..., tp=2, fp=1, fn=1)
     """
     check_tensor("counts", counts)
     if counts.shape != (len(classes), 4):
@@ -102,12 +114,25 @@ def quality_of_counts(counts: Tensor, *, classes: Collection[int]) -> PanopticQu
 def panoptic_counts(
     prediction: Tensor, truth: Tensor, *, things: Collection[int], stuff: Collection[int], void: int, crowd: Collection[tuple[int, int]] = ()
 ) -> Tensor:
-    """Summed IoU, TP, FP and FN of each class, [K, 4] float64, in the order of things, then stuff. Arguments as for `panoptic_quality`.
+    """Summed IoU, TP, FP and FN of each class: what to add up over a data set before `quality_of_counts`.
 
-    >>> road = torch.tensor([[[1, 0], [1, 0]]])
-    >>> panoptic_counts(road, road, things=[7], stuff=[1], void=0)
-    tensor([[0., 0., 0., 0.],
-            [1., 1., 0., 0.]], dtype=torch.float64)
+    Args:
+        prediction, truth: [H, W, 2] or [B, H, W, 2] integer, class and instance of each pixel.
+        things, stuff: class ids whose instances count, and class ids that are one segment each.
+        void: class id of unlabelled pixels, in either map.
+        crowd: (class, instance) pairs of the truth that are regions of many objects.
+
+    Returns:
+        [K, 4] float64, in the order of things, then stuff.
+
+    Raises:
+        TypeError, ValueError: as `panoptic_quality`.
+
+    Example:
+        >>> road = torch.tensor([[[1, 0], [1, 0]]])
+        >>> panoptic_counts(road, road, things=[7], stuff=[1], void=0)
+        tensor([[0., 0., 0., 0.],
+                [1., 1., 0., 0.]], dtype=torch.float64)
     """
     for parameter, value in (("prediction", prediction), ("truth", truth)):
         check_integer(parameter, value)

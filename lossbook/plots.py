@@ -69,7 +69,14 @@ _FONT_PT = 15.0  # at 6.4 in: 10 px where a phone leaves the figure 310 px; wide
 
 
 def style(width: float = _WIDTH_IN) -> dict[str, Any]:
-    """Matplotlib settings of the house style, for a figure `width` inches wide."""
+    """Matplotlib settings of the house style.
+
+    Args:
+        width: Of the figure, in inches; text and lines grow with it.
+
+    Returns:
+        A dict for `matplotlib.rcParams.update` or `matplotlib.rc_context`.
+    """
     from cycler import cycler
 
     size = _FONT_PT * width / _WIDTH_IN
@@ -126,7 +133,11 @@ def style(width: float = _WIDTH_IN) -> dict[str, Any]:
 
 
 def use(width: float = _WIDTH_IN) -> None:
-    """Set the house style for this session, so that text and lines added to a figure later follow it too."""
+    """Set the house style from here on, so that text and lines added to a figure later follow it too.
+
+    Args:
+        width: As for `style`.
+    """
     import matplotlib
 
     parameters: Any = matplotlib.rcParams
@@ -232,12 +243,25 @@ def to_html(figure: Any, *, alt: str) -> StaticFigure:
 
 
 def show(figure: Any, *, alt: str) -> None:
-    """Display a figure that does not move. Args and Raises as `to_html`."""
+    """Display a figure that does not move.
+
+    Args:
+        figure: A matplotlib figure.
+        alt: A sentence that says what the figure shows.
+
+    Raises:
+        TypeError, ValueError: as `to_html`.
+    """
     display(to_html(figure, alt=alt))
 
 
 def display(thing: Any, **keywords: Any) -> Any:
-    """IPython's `display`, which is not typed."""
+    """IPython's `display`, which is not typed.
+
+    Args:
+        thing: What to show.
+        **keywords: For `IPython.display.display`.
+    """
     import IPython.display
 
     function: Any = IPython.display.display

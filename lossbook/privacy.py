@@ -74,7 +74,10 @@ class RandomizedResponse:
 
         Bounded by ln(e^ε + K - 1), since every report has at least the probability of a lie.
 
-        Args: logits: [N, K], floating. noisy: [N], reported labels.
+        Args:
+            logits: [N, K], floating.
+            noisy: [N], reported labels.
+            reduction: "mean" divides by N; "sum"; "none".
         Returns: [] or [N].
         Raises: TypeError or ValueError for other shapes, dtypes, labels or reduction.
         Reference: G. Patrini et al., "Making deep neural networks robust to label noise: a loss correction approach", 2017, theorem 2.
@@ -90,7 +93,12 @@ class RandomizedResponse:
         The inverse of the transition matrix, worked out: cross-entropy(logits, noisy) + (Σ_k logits_k - K logits_noisy) / (e^ε - 1), so the
         correction is linear in the logits and the loss stays convex. It has no lower bound: a confident truth can earn any reward.
 
-        Args, Returns, Raises: as `forward_loss`.
+        Args:
+            logits: [N, K], floating.
+            noisy: [N], reported labels.
+            reduction: "mean" divides by N; "sum"; "none".
+        Returns: [] or [N].
+        Raises: TypeError or ValueError for other shapes, dtypes, labels or reduction.
         Reference: N. Natarajan et al., "Learning with noisy labels", 2013, lemma 1; Patrini et al., 2017, theorem 1.
         """
         own = self._log_probs_of(logits, noisy, reduction)

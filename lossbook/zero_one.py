@@ -107,6 +107,10 @@ def _sweep(points: Tensor, y: Tensor, pivots: Tensor) -> tuple[float, tuple[Tens
 def count_dichotomies(count: int, dimension: int) -> int:
     """In how many ways affine hyperplanes can label `count` points in general position: 2 Σ_{k ≤ d} C(n - 1, k).
 
+    Args:
+        count: n, how many points.
+        dimension: d, of the space they lie in.
+
     Example:
         >>> count_dichotomies(20, 2), 2**20
         (382, 1048576)

@@ -1,14 +1,20 @@
-"""What is public: every module says it in `__all__`, every such name is documented, and nothing else is offered by a star import."""
+"""What is public: every module says it in `__all__`, every such name is documented with each of its parameters, and nothing else is offered."""
 
 from __future__ import annotations
 
+import inspect
+import re
+from collections.abc import Iterator
 from importlib import import_module
+from typing import Any
 
 import pytest
 
 import lossbook
+from tests.public import public_names
 
 MODULES = [name for name in lossbook.__all__ if name not in {"__version__", "explore", "audit"}] + ["explorer"]
+LISTS = re.compile(r"^ *(?:Args|Call with):(.*?)(?=^ *(?:Returns|Raises|Example|Reference|Attributes|Conventions?):|\Z)", re.MULTILINE | re.DOTALL)
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -19,3 +25,36 @@ def test_a_module_says_what_is_public(name: str) -> None:
         thing = getattr(module, public)
         assert not public.startswith(("_", "check_"))
         assert not callable(thing) or thing.__doc__, f"{name}.{public} has no docstring"
+
+
+def documented() -> Iterator[tuple[str, Any, str]]:
+    """Public functions, methods and classes that compute: the name, what is called, and where it may be documented."""
+    for name in public_names():
+        thing: Any = lossbook
+        for part in name.split("."):
+            owner, thing = thing, getattr(thing, part)
+        if inspect.isfunction(thing):
+            own = inspect.getdoc(thing) or ""
+            # a module's `forward` and a record's `__call__` are documented with their class
+            yield name, thing, own + "\n" + (inspect.getdoc(owner) or "" if name.endswith((".forward", ".__call__")) else "")
+    for name in ("boosting.AdaBoost", "multitask.UncertaintyWeighting", "privacy.RandomizedResponse", "sets.BoxSetLoss", "sets.MaskSetLoss"):
+        module, class_name = name.split(".")
+        owner = getattr(getattr(lossbook, module), class_name)
+        yield name, owner, inspect.getdoc(owner) or ""
+
+
+CALLS = {name: (thing, text) for name, thing, text in documented()}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_every_parameter_is_documented(name: str) -> None:
+    thing, text = CALLS[name]
+    said = "\n".join(found[1] for found in LISTS.finditer(text))
+    parameters = [key for key in inspect.signature(thing).parameters if key != "self"]
+    assert [key for key in parameters if not re.search(rf"\b{key}\b[^\n]*: ", said)] == [] or name.endswith(".__call__")
+
+
+@pytest.mark.parametrize("name", [name for name in CALLS if name.count(".") < 2 and not name.startswith("plots.")])
+def test_every_function_shows_itself_at_work(name: str) -> None:
+    """An example that the doctests run; data sets and what only registers have none."""
+    assert ">>> " in CALLS[name][1] or name.startswith("data.") or name == "claims.claim"

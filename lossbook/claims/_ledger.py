@@ -30,7 +30,20 @@ class Measurement(NamedTuple):
 
 
 def measured(value: float, expected: float, tolerance: float, *, conditions: bool = True, **details: float) -> Measurement:
-    """A `Measurement` whose `holds` is computed: |value - expected| <= tolerance, and `conditions`."""
+    """A `Measurement` whose `holds` is computed: |value - expected| <= tolerance, and `conditions`.
+
+    Args:
+        value: the headline number.
+        expected: what theory, or an independent computation, gives for it.
+        tolerance: how far apart they may be.
+        conditions: whatever else has to come out as the verdict says.
+        **details: further numbers for the box.
+    Returns: the `Measurement`.
+
+    Example:
+        >>> measured(0.69, math.log(2), 0.01, samples=1000).holds
+        True
+    """
     value, expected = float(value), float(expected)
     agrees = value == expected or math.isclose(value, expected, rel_tol=0.0, abs_tol=tolerance)
     return Measurement(value, expected, tolerance, bool(agrees and conditions), {name: float(number) for name, number in details.items()})
@@ -41,7 +54,7 @@ class Claim:
     """One checkable sentence of the article.
 
     `statement` says in our words what the article says, `corrected` is the sentence that is right (the statement itself where it holds), `quantity`
-    names the number that `measure` returns, `source` is where the claim comes from ("the article", or "extra" for results beyond it).
+    names the number that `measure` returns. An `id` with an X is a result beyond the article.
     """
 
     id: str
@@ -54,7 +67,11 @@ class Claim:
     function: Callable[[int], Measurement] = field(repr=False)
 
     def measure(self, seed: int = 0) -> Measurement:
-        """Run the claim's experiment. The same seed gives the same numbers; each seed is measured once a process."""
+        """Run the claim's experiment.
+
+        Args: seed: where its random numbers start. The same seed gives the same numbers, and is measured once a process.
+        Returns: the `Measurement`.
+        """
         return _measure(self.id, seed)
 
 
@@ -111,7 +128,19 @@ def claim(
     references: tuple[str, ...],
     quantity: str,
 ) -> Callable[[Callable[[int], Measurement]], Callable[[int], Measurement]]:
-    """Register the decorated function, seed -> Measurement, as the claim `claim_id` of the ledger."""
+    """Register the decorated function, seed -> Measurement, as a claim of the ledger.
+
+    Args:
+        claim_id: "C07", or "X07" for a result beyond the article.
+        statement: what the article says, in our words.
+        verdict: "holds", "conditional" or "false".
+        corrected: the sentence that is right; the statement itself where it holds.
+        chapter: the file of the chapter that shows it, without its ending.
+        references: keys of the bibliography.
+        quantity: what the number is that the function measures.
+    Returns: the decorator; it hands the function back.
+    Raises: ValueError where the id is taken.
+    """
 
     def register(function: Callable[[int], Measurement]) -> Callable[[int], Measurement]:
         LEDGER.add(Claim(claim_id, statement, verdict, corrected, chapter, references, quantity, function))
@@ -157,6 +186,17 @@ class ClaimBox:
 
 
 def show(claim_id: str, seed: int = 0) -> ClaimBox:
-    """Measure a claim and return its box for a chapter: what the article says, what holds, and the number measured now."""
+    """Measure a claim and return its box for a chapter: what the article says, what holds, and the number measured now.
+
+    Args:
+        claim_id: a key of `LEDGER`.
+        seed: as for `Claim.measure`.
+    Returns: a `ClaimBox`; Jupyter shows it as HTML.
+    Raises: KeyError for an unknown id.
+
+    Example:
+        >>> show("C07")
+        C07 (false as stated): least height of the logistic loss above the 0-1 loss = -0.3069, expected -0.3069
+    """
     found = LEDGER[claim_id]
     return ClaimBox(found, found.measure(seed))

@@ -86,7 +86,17 @@ class Instances(NamedTuple):
 
 
 def standardize(features: Tensor) -> Tensor:
-    """Each column of [N, D] at mean 0 and standard deviation 1 (denominator N); a constant column becomes 0."""
+    """Each column at mean 0 and standard deviation 1 (denominator N); a constant column becomes 0.
+
+    Args: features: [N, D], floating.
+    Returns: the same shape and dtype.
+    Raises: TypeError or ValueError for another dtype or shape.
+
+    Example:
+        >>> standardize(torch.tensor([[1.0, 5.0], [3.0, 5.0]]))
+        tensor([[-1.,  0.],
+                [ 1.,  0.]])
+    """
     check_floating("features", features)
     check_ndim("features", features, 2, "[N, D]")
     centred = features - features.mean(dim=0)
