@@ -21,7 +21,7 @@ PAGES = [name for name in book.page_names() if name not in {"index.html", "404.h
 CHAPTERS = book.chapter_names() or ["index.html"]
 WITH_QUIZ = [name for name in book.chapter_names() if book.read(name).select("fieldset.quiz")]
 WITH_EXPLORER = [name for name in book.chapter_names() if book.read(name).select(".lossbook-explorer")]
-LOOKS = [("light", 375), ("dark", 1280)]
+LOOKS = [(theme, width) for theme in ("light", "dark") for width in (375, 1280)]
 TYPESET = "() => window.MathJax && MathJax.startup ? MathJax.startup.promise.then(() => true) : true"
 WIDER_THAN_THEMSELVES = "boxes => boxes.filter(box => box.scrollWidth > box.clientWidth + 1).map(box => box.innerText.slice(0, 200))"
 TOO_WIDE = """() => { const width = document.documentElement.clientWidth;
