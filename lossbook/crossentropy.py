@@ -6,6 +6,8 @@ Chapters: probability, label-smoothing.
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -116,8 +118,8 @@ def binary_cross_entropy(
     smoothed = (1 - label_smoothing) * probs + label_smoothing / 2 if label_smoothing else probs
     losses = F.binary_cross_entropy_with_logits(logits, smoothed, reduction="none")
     # At an infinite logit torch's form is 0 · ∞; the loss is 0 there if the target is that very side, and ∞ otherwise.
-    endless = logits.isinf()
-    if not values_readable(logits) or bool(endless.any()):
+    if not values_readable(logits) or not math.isfinite(losses.detach().sum()):
+        endless = logits.isinf()
         losses = losses.masked_fill(endless, torch.inf).masked_fill(endless & (smoothed == (logits > 0)), 0.0)
     return reduce(losses if weight is None else weight.to(logits.dtype) * losses, reduction)
 
