@@ -63,8 +63,12 @@ def episode_returns(
         discount: γ in [0, 1].
         max_steps: where an episode that neither ends nor is cut off by the environment is left.
         seed: of the first episode.
-    Returns: [episodes] float64.
-    Raises: TypeError for another environment or policy; ValueError for a number out of range.
+
+    Returns:
+        [episodes] float64.
+
+    Raises:
+        TypeError for another environment or policy; ValueError for a number out of range.
 
     Example:
         >>> import gymnasium
@@ -87,9 +91,15 @@ def episode_returns(
 def mean_interval(returns: Tensor, *, confidence: float = 0.95) -> Estimate:
     """The mean of independent returns, and the interval mean ± t s / √n of Student's law.
 
-    Args: returns: [N], floating, N ≥ 2. confidence: in (0, 1).
-    Returns: an `Estimate(mean, low, high)`.
-    Raises: TypeError or ValueError for other arguments.
+    Args:
+        returns: [N], floating, N ≥ 2.
+        confidence: in (0, 1).
+
+    Returns:
+        An `Estimate(mean, low, high)`.
+
+    Raises:
+        TypeError or ValueError for other arguments.
 
     Example:
         >>> mean_interval(torch.tensor([1.0, 2.0, 3.0])).mean
@@ -119,8 +129,12 @@ def rollout_q_values(env: Any, policy: Policy | Tensor, *, horizon: int, discoun
         discount: γ in [0, 1].
         rollouts: how many trials of each action to average; one is enough where nothing is left to chance.
         seed: of the chances of the first trial.
-    Returns: [A] float64.
-    Raises: TypeError for another environment or policy, or one that can't be copied; ValueError for a number out of range.
+
+    Returns:
+        [A] float64.
+
+    Raises:
+        TypeError for another environment or policy, or one that can't be copied; ValueError for a number out of range.
 
     Example:
         >>> import gymnasium
@@ -129,7 +143,8 @@ def rollout_q_values(env: Any, policy: Policy | Tensor, *, horizon: int, discoun
         >>> rollout_q_values(cliff, lambda state: 0, horizon=2, discount=0.5)
         tensor([  -1.5000, -100.5000,   -1.5000,   -1.5000], dtype=torch.float64)
 
-    Reference: M. Lagoudakis, R. Parr, "Reinforcement learning as classification", 2003, section 3.
+    Reference:
+        M. Lagoudakis, R. Parr, "Reinforcement learning as classification", 2003, section 3.
     """
     import numpy as np
 

@@ -38,8 +38,13 @@ class MarginLoss:
         >>> logistic.psi(1.0), logistic.bound, logistic.is_convex
         (tensor(0.6931, dtype=torch.float64), inf, True)
 
-    Reference: P. Bartlett, M. Jordan, J. McAuliffe, "Convexity, classification, and risk bounds", 2006.
-    Convention: natural logarithm, no factor 1/2, and a tie m = 0 is an error of the 0-1 loss. Chapters: surrogates, calibration.
+    Reference:
+        P. Bartlett, M. Jordan, J. McAuliffe, "Convexity, classification, and risk bounds", 2006.
+
+    Conventions:
+        Natural logarithm, no factor 1/2, and a tie m = 0 is an error of the 0-1 loss.
+
+    Chapters: surrogates, calibration.
     """
 
     name: str
@@ -66,8 +71,11 @@ class MarginLoss:
     def derivative(self, margins: Tensor) -> Tensor:
         """φ'(m), element by element; at a kink the slope to the right, which is also what autograd gives.
 
-        Args: margins: any shape, floating.
-        Raises: TypeError for another dtype.
+        Args:
+            margins: any shape, floating.
+
+        Raises:
+            TypeError for another dtype.
         """
         _checks.check_floating("margins", margins)
         return self.slope(margins)
@@ -75,8 +83,12 @@ class MarginLoss:
     def conditional_risk(self, eta: Tensor | float, scores: Tensor) -> Tensor:
         """η φ(s) + (1 - η) φ(-s): the expected loss of score s at a point where P(y = +1) = η, with 0·inf = 0.
 
-        Args: eta: a number, or a tensor of no axes or of `scores`' shape, in [0, 1]. scores: any shape.
-        Raises: TypeError for a dtype that is not floating; ValueError for a shape that would broadcast, or η outside [0, 1].
+        Args:
+            eta: a number, or a tensor of no axes or of `scores`' shape, in [0, 1].
+            scores: any shape.
+
+        Raises:
+            TypeError for a dtype that is not floating; ValueError for a shape that would broadcast, or η outside [0, 1].
         """
         _checks.check_floating("scores", scores)
         eta = _in_unit_interval("eta", eta)
@@ -93,24 +105,33 @@ class MarginLoss:
 
         Of several the one nearest to 0, of two opposite ones the positive; ±1 for `zero_one`, where any score of that sign would do.
 
-        Args: eta: P(y = +1), a number or a tensor of any shape, in [0, 1].
-        Raises: TypeError or ValueError for another dtype, or η outside [0, 1].
+        Args:
+            eta: P(y = +1), a number or a tensor of any shape, in [0, 1].
+
+        Raises:
+            TypeError or ValueError for another dtype, or η outside [0, 1].
         """
         return self.link(_in_unit_interval("eta", eta))
 
     def minimal_risk(self, eta: Tensor | float) -> Tensor:
         """The infimum of the conditional risk over all scores.
 
-        Args: eta: P(y = +1), a number or a tensor of any shape, in [0, 1].
-        Raises: TypeError or ValueError for another dtype, or η outside [0, 1].
+        Args:
+            eta: P(y = +1), a number or a tensor of any shape, in [0, 1].
+
+        Raises:
+            TypeError or ValueError for another dtype, or η outside [0, 1].
         """
         return self.risk(_in_unit_interval("eta", eta))
 
     def psi(self, theta: Tensor | float) -> Tensor:
         """The largest convex ψ with ψ(excess 0-1 risk) ≤ excess φ-risk, at θ = |2η - 1| (Bartlett et al., definition 2).
 
-        Args: theta: a number or a tensor of any shape, in [0, 1].
-        Raises: TypeError or ValueError for another dtype, or θ outside [0, 1].
+        Args:
+            theta: a number or a tensor of any shape, in [0, 1].
+
+        Raises:
+            TypeError or ValueError for another dtype, or θ outside [0, 1].
         """
         return self.transform(_in_unit_interval("theta", theta))
 
@@ -125,7 +146,9 @@ class MarginLoss:
         Args:
             factor: above 0, finite.
             name, formula: what the new loss is called and how it is written; made from the old ones where None.
-        Raises: TypeError or ValueError for another factor.
+
+        Raises:
+            TypeError or ValueError for another factor.
         """
         _checks.check_number("factor", factor, low=0, low_open=True)
 

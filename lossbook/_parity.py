@@ -60,16 +60,21 @@ def parity_frontier(
         randomize: allow mixtures of thresholds.
         labels: [N], 0 or 1, or None.
         gaps: how many gaps, evenly from 0 to that of the least error; or the gaps themselves, [M] in [0, 1].
-    Returns: a `ParityFrontier`. With labels its thresholds are on the pooled scale: the share of positives among people ranked alike.
-    Raises: TypeError or ValueError for other shapes, dtypes, values, or a group without a member.
+
+    Returns:
+        A `ParityFrontier`. With labels its thresholds are on the pooled scale: the share of positives among people ranked alike.
+
+    Raises:
+        TypeError or ValueError for other shapes, dtypes, values, or a group without a member.
 
     Example:
         >>> front = parity_frontier(torch.tensor([0.9, 0.8, 0.4, 0.3]), groups=torch.tensor([0, 0, 1, 1]), gaps=2)
         >>> front.gaps.tolist(), [round(error, 3) for error in front.errors.tolist()]
         ([0.0, 1.0], [0.4, 0.25])
 
-    Reference: A. Menon, R. Williamson, "The cost of fairness in binary classification", 2018; S. Corbett-Davies et al., "Algorithmic decision making
-    and the cost of fairness", 2017, for the form of the optimum.
+    Reference:
+        A. Menon, R. Williamson, "The cost of fairness in binary classification", 2018; S. Corbett-Davies et al., "Algorithmic decision making and the
+        cost of fairness", 2017, for the form of the optimum.
     """
     _checks.check_floating("probs", probs)
     check_binary("probs", probs)

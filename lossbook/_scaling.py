@@ -21,9 +21,14 @@ class PlattScaling(NamedTuple):
     def probs(self, scores: Tensor) -> Tensor:
         """The calibrated probabilities.
 
-        Args: scores: any shape, floating.
-        Returns: the same shape and dtype.
-        Raises: TypeError for another dtype.
+        Args:
+            scores: any shape, floating.
+
+        Returns:
+            The same shape and dtype.
+
+        Raises:
+            TypeError for another dtype.
         """
         check_floating("scores", scores)
         return torch.sigmoid(self.slope.to(scores) * scores + self.intercept.to(scores))
@@ -41,7 +46,7 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> Tensor:
         labels: [N] class ids.
 
     Returns:
-        a scalar, float64. No ranking changes: argmax(logits / T) = argmax(logits).
+        A scalar, float64. No ranking changes: argmax(logits / T) = argmax(logits).
 
     Raises:
         ValueError: wrong shape, labels out of range, logits not finite, no logits; or where no temperature is best: every label already has the
@@ -99,7 +104,7 @@ def fit_platt(scores: Tensor, labels: Tensor) -> PlattScaling:
         labels: [N], 0 or 1.
 
     Returns:
-        a `PlattScaling(slope, intercept)` of float64 scalars; `.probs(scores)` applies it. Equal scores get slope 0.
+        A `PlattScaling(slope, intercept)` of float64 scalars; `.probs(scores)` applies it. Equal scores get slope 0.
 
     Raises:
         ValueError: wrong shape, labels out of range, scores not finite, no scores.

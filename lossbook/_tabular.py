@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from lossbook import _checks
-from lossbook._reduction import check_reduction, reduce
+from lossbook._reduction import Reduction, check_reduction, reduce
 
 _Array = npt.NDArray[np.float64]
 
@@ -49,9 +49,14 @@ def action_count(env: Any) -> int:
 def read_table(env: Any) -> Table:
     """The table of a tabular environment, as arrays. Every function here takes it in the environment's place, and needn't read it again.
 
-    Args: env: a gymnasium environment with discrete actions and `env.unwrapped.P`, such as FrozenLake-v1, CliffWalking-v1 or Taxi-v4.
-    Returns: a `Table`, padded to the largest number M of outcomes with outcomes of probability 0.
-    Raises: TypeError for an environment without a table or with other actions; ValueError where a state has more or fewer actions than the others.
+    Args:
+        env: a gymnasium environment with discrete actions and `env.unwrapped.P`, such as FrozenLake-v1, CliffWalking-v1 or Taxi-v4.
+
+    Returns:
+        A `Table`, padded to the largest number M of outcomes with outcomes of probability 0.
+
+    Raises:
+        TypeError for an environment without a table or with other actions; ValueError where a state has more or fewer actions than the others.
 
     Example:
         >>> import gymnasium
@@ -123,15 +128,20 @@ def value_iteration(env: Any, *, discount: float) -> Values:
     Args:
         env: a gymnasium environment with discrete actions and a table, such as FrozenLake-v1, CliffWalking-v1 or Taxi-v4; or its `read_table`.
         discount: γ in [0, 1), a factor a step.
-    Returns: `Values(values [S], q_values [S, A])`, float64.
-    Raises: TypeError for an environment without a table or with other actions; ValueError for γ outside [0, 1).
+
+    Returns:
+        `Values(values [S], q_values [S, A])`, float64.
+
+    Raises:
+        TypeError for an environment without a table or with other actions; ValueError for γ outside [0, 1).
 
     Example:
         >>> import gymnasium
         >>> round(float(value_iteration(gymnasium.make("FrozenLake-v1"), discount=0.99).values[0]), 5)
         0.54203
 
-    Reference: R. Sutton, A. Barto, "Reinforcement Learning: An Introduction", second edition, 2018, sections 4.3 and 4.4.
+    Reference:
+        R. Sutton, A. Barto, "Reinforcement Learning: An Introduction", second edition, 2018, sections 4.3 and 4.4.
     """
     _check_discount(discount)
     table = read_table(env)
@@ -177,8 +187,12 @@ def policy_values(env: Any, policy: Tensor, *, discount: float) -> Tensor:
         env: a tabular gymnasium environment, or a `Table`.
         policy: actions [S], or probabilities [S, A].
         discount: γ in [0, 1).
-    Returns: [S] float64.
-    Raises: as `value_iteration`; ValueError for another shape, actions out of range or rows that don't sum to 1.
+
+    Returns:
+        [S] float64.
+
+    Raises:
+        as `value_iteration`; ValueError for another shape, actions out of range or rows that don't sum to 1.
 
     Example:
         >>> import gymnasium
@@ -199,8 +213,12 @@ def occupancy(env: Any, policy: Tensor, *, discount: float, start: Tensor | None
         policy: actions [S], or probabilities [S, A].
         discount: γ in [0, 1).
         start: P(first state), [S]; the environment's own where it is None.
-    Returns: [S] float64.
-    Raises: as `policy_values`; ValueError for a `start` of another shape.
+
+    Returns:
+        [S] float64.
+
+    Raises:
+        as `policy_values`; ValueError for a `start` of another shape.
 
     Example:
         >>> import gymnasium
@@ -232,8 +250,12 @@ def policy_regret(env: Any, policy: Tensor, *, discount: float, start: Tensor | 
         policy: actions [S], or probabilities [S, A].
         discount: γ in [0, 1).
         start: P(first state), [S]; the environment's own where it is None.
-    Returns: [] float64, in units of reward; never negative but for rounding.
-    Raises: as `occupancy`.
+
+    Returns:
+        [] float64, in units of reward; never negative but for rounding.
+
+    Raises:
+        as `occupancy`.
 
     Example:
         >>> import gymnasium
@@ -241,7 +263,8 @@ def policy_regret(env: Any, policy: Tensor, *, discount: float, start: Tensor | 
         >>> policy_regret(cliff, value_iteration(cliff, discount=0.9).q_values.argmax(1), discount=0.9).round(decimals=6).abs()
         tensor(0., dtype=torch.float64)
 
-    Reference: S. Kakade, J. Langford, "Approximately optimal approximate reinforcement learning", 2002, lemma 6.1.
+    Reference:
+        S. Kakade, J. Langford, "Approximately optimal approximate reinforcement learning", 2002, lemma 6.1.
     """
     table = read_table(env)
     optimal = value_iteration(table, discount=discount).values
@@ -251,16 +274,22 @@ def policy_regret(env: Any, policy: Tensor, *, discount: float, start: Tensor | 
 def opportunity_cost(q_values: Tensor) -> Tensor:
     """What each action forgoes against the best one: max_a' Q(s, a') - Q(s, a), at least 0 and 0 for the best.
 
-    Args: q_values: [..., A], floating.
-    Returns: the same shape and dtype.
-    Raises: TypeError for another dtype; ValueError without an axis of actions.
+    Args:
+        q_values: [..., A], floating.
+
+    Returns:
+        The same shape and dtype.
+
+    Raises:
+        TypeError for another dtype; ValueError without an axis of actions.
 
     Example:
         >>> opportunity_cost(torch.tensor([1.0, 3.0, 2.5]))
         tensor([2.0000, 0.0000, 0.5000])
 
-    Reference: M. Lagoudakis, R. Parr, "Reinforcement learning as classification", 2003; A. Lazaric et al., "Analysis of a classification-based
-    policy iteration algorithm", 2010, equation 2.
+    Reference:
+        M. Lagoudakis, R. Parr, "Reinforcement learning as classification", 2003; A. Lazaric et al., "Analysis of a classification-based policy
+        iteration algorithm", 2010, equation 2.
     """
     _checks.check_floating("q_values", q_values)
     if q_values.ndim == 0 or q_values.shape[-1] == 0:
@@ -268,7 +297,7 @@ def opportunity_cost(q_values: Tensor) -> Tensor:
     return q_values.amax(dim=-1, keepdim=True) - q_values
 
 
-def opportunity_cost_loss(logits: Tensor, costs: Tensor, *, weight: Tensor | None = None, reduction: str = "mean") -> Tensor:
+def opportunity_cost_loss(logits: Tensor, costs: Tensor, *, weight: Tensor | None = None, reduction: Reduction = "mean") -> Tensor:
     """The expected cost of the softmax policy: Σ_a softmax(logits)_a costs_a.
 
     Args:
@@ -276,15 +305,20 @@ def opportunity_cost_loss(logits: Tensor, costs: Tensor, *, weight: Tensor | Non
         costs: [N, A], the cost of each action, such as `opportunity_cost(q_values)`.
         weight: [N], how much each state counts, such as its `occupancy`; 1 if None.
         reduction: "mean" divides by N, whatever the weights; "sum"; "none".
-    Returns: [] or [N], in units of cost. Bounded by the largest cost, and not convex in the logits.
-    Raises: TypeError or ValueError for other shapes, dtypes, infinite costs or reduction.
+
+    Returns:
+        [] or [N], in units of cost. Bounded by the largest cost, and not convex in the logits.
+
+    Raises:
+        TypeError or ValueError for other shapes, dtypes, infinite costs or reduction.
 
     Example:
         >>> opportunity_cost_loss(torch.tensor([[0.0, 0.0]]), torch.tensor([[0.0, 10.0]]))
         tensor(5.)
 
-    Reference: A. Lazaric, M. Ghavamzadeh, R. Munos, "Analysis of a classification-based policy iteration algorithm", 2010, for the weighted 0-1 loss
-    of which this is the expectation under a softmax policy.
+    Reference:
+        A. Lazaric, M. Ghavamzadeh, R. Munos, "Analysis of a classification-based policy iteration algorithm", 2010, for the weighted 0-1 loss of
+        which this is the expectation under a softmax policy.
     """
     _checks.check_floating("logits", logits)
     _checks.check_ndim("logits", logits, 2, "[N, A]")

@@ -143,8 +143,11 @@ PEERS: dict[str, tuple[Peer, ...]] = {
 def latex(formula: str) -> str:
     """A formula of `margins`, from plain text to LaTeX.
 
-    Args: formula: as in `MarginLoss.formula`.
-    Returns: LaTeX without dollars.
+    Args:
+        formula: as in `MarginLoss.formula`.
+
+    Returns:
+        LaTeX without dollars.
 
     Example:
         >>> latex("1 / (1 + e^2m)²")
@@ -158,8 +161,11 @@ def latex(formula: str) -> str:
 def chapters(thing: object) -> tuple[str, ...]:
     """The chapters that a docstring names after "Chapter:", or else the docstring of the module in which the thing stands.
 
-    Args: thing: a module, class or function of the package.
-    Returns: the names of the chapters' files, without folder and suffix.
+    Args:
+        thing: a module, class or function of the package.
+
+    Returns:
+        The names of the chapters' files, without folder and suffix.
 
     Example:
         >>> from lossbook import multitask

@@ -97,9 +97,14 @@ class AdaBoost:
     def staged_scores(self, features: Tensor) -> Tensor:
         """The scores after each round: Σ_{t ≤ T'} α_t h_t(x) for T' = 1 .. T.
 
-        Args: features: [N, D], floating, with the columns of the fit.
-        Returns: [T, N] float64.
-        Raises: TypeError or ValueError for another dtype or shape, or before `fit`.
+        Args:
+            features: [N, D], floating, with the columns of the fit.
+
+        Returns:
+            [T, N] float64.
+
+        Raises:
+            TypeError or ValueError for another dtype or shape, or before `fit`.
         """
         _check_features(features, self.stumps)
         votes = [alpha * stump(features) for alpha, stump in zip(self.alphas.tolist(), self.stumps, strict=True)]
@@ -108,9 +113,14 @@ class AdaBoost:
     def decision_function(self, features: Tensor) -> Tensor:
         """F(x) = Σ_t α_t h_t(x). The decision is its sign; P(y = +1) = σ(2 F) if the fit were the population's.
 
-        Args: features: [N, D], floating, with the columns of the fit.
-        Returns: [N] float64.
-        Raises: TypeError or ValueError for another dtype or shape, or before `fit`.
+        Args:
+            features: [N, D], floating, with the columns of the fit.
+
+        Returns:
+            [N] float64.
+
+        Raises:
+            TypeError or ValueError for another dtype or shape, or before `fit`.
         """
         _check_features(features, self.stumps)
         scores = torch.zeros(len(features), dtype=torch.float64, device=features.device)
@@ -143,7 +153,7 @@ def coordinate_descent(features: Tensor, signs: Tensor, *, rounds: int, loss: Ma
         step: a fixed step instead of the line search: plain gradient descent in function space.
 
     Returns:
-        a `Descent`. It ends early where no stump has a slope, and where the loss falls for ever along the steepest one.
+        A `Descent`. It ends early where no stump has a slope, and where the loss falls for ever along the steepest one.
 
     Raises:
         TypeError: features that are not floating point.

@@ -52,7 +52,10 @@ def conditional_risk(phi: Phi, eta: Tensor | float, scores: Tensor) -> Tensor:
         >>> conditional_risk(hinge, 0.75, torch.tensor([0.0, 1.0], dtype=torch.float64)).tolist()
         [1.0, 0.5]
 
-    Reference: P. Bartlett, M. Jordan, J. McAuliffe, "Convexity, classification, and risk bounds", 2006. Chapter: calibration.
+    Reference:
+        P. Bartlett, M. Jordan, J. McAuliffe, "Convexity, classification, and risk bounds", 2006.
+
+    Chapter: calibration.
     """
     check_floating("scores", scores)
     eta = _probability("eta", eta).to(scores)
@@ -78,7 +81,10 @@ def minimal_risk(phi: Phi, eta: Tensor | float) -> Tensor:
         >>> minimal_risk(lambda margins: (1 - margins) ** 2, torch.tensor([0.5, 0.75, 1.0])).round(decimals=9).tolist()    # 4 eta (1 - eta)
         [1.0, 0.75, 0.0]
 
-    Reference: Bartlett, Jordan, McAuliffe, 2006, definition 1. Chapter: calibration.
+    Reference:
+        Bartlett, Jordan, McAuliffe, 2006, definition 1.
+
+    Chapter: calibration.
     """
     eta = _probability("eta", eta)
     wrong, right = both_sides(phi, _flat(eta))
@@ -103,7 +109,10 @@ def minimizer(phi: Phi, eta: Tensor | float) -> Tensor:
         >>> minimizer(lambda margins: (1 - margins) ** 2, torch.tensor([0.2, 0.75])).round(decimals=6).tolist()    # 2 eta - 1
         [-0.6, 0.5]
 
-    Reference: J. Friedman, T. Hastie, R. Tibshirani, "Additive logistic regression", 2000. Chapter: surrogates.
+    Reference:
+        J. Friedman, T. Hastie, R. Tibshirani, "Additive logistic regression", 2000.
+
+    Chapter: surrogates.
     """
     eta = _probability("eta", eta)
     wrong, right = both_sides(phi, _flat(eta))
@@ -135,8 +144,13 @@ def psi_transform(phi: Phi, theta: Tensor | float) -> Tensor:
         >>> psi_transform(exponential, torch.tensor([0.6, 0.8], dtype=torch.float64)).round(decimals=6).tolist()    # 1 - sqrt(1 - theta^2)
         [0.2, 0.4]
 
-    Convention: theta counts the excess over the Bayes risk, a score of 0 is wrong, logs are natural. Some write psi for what is here psi-tilde.
-    Reference: Bartlett, Jordan, McAuliffe, 2006, definition 2 and theorem 1. Chapter: calibration.
+    Conventions:
+        theta counts the excess over the Bayes risk, a score of 0 is wrong, logs are natural. Some write psi for what is here psi-tilde.
+
+    Reference:
+        Bartlett, Jordan, McAuliffe, 2006, definition 2 and theorem 1.
+
+    Chapter: calibration.
     """
     theta = _probability("theta", theta)
     knots = torch.unique(torch.cat([_knots(phi), _flat(theta)]))  # each theta is a knot: where psi-tilde is convex the hull changes nothing
@@ -165,7 +179,10 @@ def excess_risk_bound(phi: Phi, excess: Tensor | float) -> Tensor:
         >>> [round(excess_risk_bound(phi, 0.01).item(), 4) for phi in (hinge, squared)]
         [0.01, 0.1]
 
-    Reference: Bartlett, Jordan, McAuliffe, 2006, theorem 1. Chapter: calibration.
+    Reference:
+        Bartlett, Jordan, McAuliffe, 2006, theorem 1.
+
+    Chapter: calibration.
     """
     excess = _in_interval("excess", excess, 0.0, float("inf"))
     knots, allowance = _knots(phi), _flat(excess)
@@ -213,7 +230,9 @@ def calibration_check(phi: Phi) -> CalibrationCheck:
         >>> calibration_check(lambda margins: (-margins).clamp(min=0)).eta    # the perceptron: a score of 0 is best even where all labels agree
         1.0
 
-    Reference: Bartlett, Jordan, McAuliffe, 2006, definition 1; for convex phi it holds if and only if phi'(0) exists and is negative (theorem 2).
+    Reference:
+        Bartlett, Jordan, McAuliffe, 2006, definition 1; for convex phi it holds if and only if phi'(0) exists and is negative (theorem 2).
+
     Chapter: calibration.
     """
     thetas = torch.linspace(0.01, 1, 397, dtype=torch.float64)
@@ -261,8 +280,13 @@ def estimate_report(estimates: Tensor, eta: Tensor | float, *, weight: Tensor | 
         >>> round(estimate_report(torch.tensor([0.70, 1.00]), 0.6).error.item(), 6)    # far from 0.6, and always right
         0.4
 
-    Convention: an estimate of exactly 1/2 decides -1. Variance divides by R.
-    Reference: J. Friedman, "On bias, variance, 0/1-loss, and the curse-of-dimensionality", 1997. Chapter: mismatch.
+    Conventions:
+        An estimate of exactly 1/2 decides -1. Variance divides by R.
+
+    Reference:
+        J. Friedman, "On bias, variance, 0/1-loss, and the curse-of-dimensionality", 1997.
+
+    Chapter: mismatch.
     """
     check_floating("estimates", estimates)
     if estimates.ndim not in (1, 2) or len(estimates) == 0:

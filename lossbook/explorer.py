@@ -82,8 +82,11 @@ def explore(
         >>> len(explorer)
         3
 
-    Conventions: the settings of a slider are its minimum and every further step up to its maximum; the initial one is the nearest to the default.
-    Axes keep the layout that they have in the initial frame, so that nothing jumps. Chapter: preface.
+    Conventions:
+        The settings of a slider are its minimum and every further step up to its maximum; the initial one is the nearest to the default. Axes keep
+        the layout that they have in the initial frame, so that nothing jumps.
+
+    Chapter: preface.
     """
     check_count("max_frames", max_frames)
     check_count("max_bytes", max_bytes)

@@ -46,9 +46,15 @@ def _rates(values: Tensor, groups: Tensor, count: int, among: Tensor | None = No
 def selection_rates(decisions: Tensor, *, groups: Tensor) -> Tensor:
     """P(decision = 1 | group) for each group.
 
-    Args: decisions: [N], bool, 0/1, or probabilities of selection. groups: [N], ids from 0.
-    Returns: [G] float64; NaN for an id that no one has.
-    Raises: TypeError or ValueError for other shapes or dtypes, values outside [0, 1], or negative ids.
+    Args:
+        decisions: [N], bool, 0/1, or probabilities of selection.
+        groups: [N], ids from 0.
+
+    Returns:
+        [G] float64; NaN for an id that no one has.
+
+    Raises:
+        TypeError or ValueError for other shapes or dtypes, values outside [0, 1], or negative ids.
 
     Example:
         >>> selection_rates(torch.tensor([1, 0, 1, 1]), groups=torch.tensor([0, 0, 1, 1]))
@@ -65,8 +71,12 @@ def true_positive_rates(decisions: Tensor, labels: Tensor, *, groups: Tensor) ->
         decisions: [N], bool, 0/1, or probabilities of selection.
         labels: [N], 0 or 1.
         groups: [N], ids from 0.
-    Returns: [G] float64; NaN for a group without positives.
-    Raises: TypeError or ValueError for other shapes or dtypes, values outside [0, 1], or negative ids.
+
+    Returns:
+        [G] float64; NaN for a group without positives.
+
+    Raises:
+        TypeError or ValueError for other shapes or dtypes, values outside [0, 1], or negative ids.
 
     Example:
         >>> true_positive_rates(torch.tensor([1, 0, 1, 1]), torch.tensor([1, 1, 1, 0]), groups=torch.tensor([0, 0, 1, 1]))
@@ -82,8 +92,12 @@ def false_positive_rates(decisions: Tensor, labels: Tensor, *, groups: Tensor) -
         decisions: [N], bool, 0/1, or probabilities of selection.
         labels: [N], 0 or 1.
         groups: [N], ids from 0.
-    Returns: [G] float64; NaN for a group without negatives.
-    Raises: TypeError or ValueError for other shapes or dtypes, values outside [0, 1], or negative ids.
+
+    Returns:
+        [G] float64; NaN for a group without negatives.
+
+    Raises:
+        TypeError or ValueError for other shapes or dtypes, values outside [0, 1], or negative ids.
 
     Example:
         >>> false_positive_rates(torch.tensor([1, 0, 1, 0]), torch.tensor([0, 0, 1, 0]), groups=torch.tensor([0, 0, 1, 1]))
@@ -110,15 +124,22 @@ def demographic_parity_difference(decisions: Tensor, *, groups: Tensor) -> Tenso
     Args:
         decisions: [N], bool, 0/1, or probabilities of selection.
         groups: [N], ids from 0.
-    Returns: [], float64, 0 where all groups are selected equally often.
-    Raises: TypeError or ValueError for other shapes or dtypes, values outside [0, 1], or negative ids.
+
+    Returns:
+        [], float64, 0 where all groups are selected equally often.
+
+    Raises:
+        TypeError or ValueError for other shapes or dtypes, values outside [0, 1], or negative ids.
 
     Example:
         >>> demographic_parity_difference(torch.tensor([1, 0, 1, 1]), groups=torch.tensor([0, 0, 1, 1]))
         tensor(0.5000, dtype=torch.float64)
 
-    Reference: S. Barocas, M. Hardt, A. Narayanan, "Fairness and Machine Learning", chapter 3 (independence).
-    Convention: the range over groups, as fairlearn's `demographic_parity_difference` with method="between_groups".
+    Reference:
+        S. Barocas, M. Hardt, A. Narayanan, "Fairness and Machine Learning", chapter 3 (independence).
+
+    Conventions:
+        The range over groups, as fairlearn's `demographic_parity_difference` with method="between_groups".
     """
     return _spread(selection_rates(decisions, groups=groups))
 
@@ -130,15 +151,20 @@ def equal_opportunity_difference(decisions: Tensor, labels: Tensor, *, groups: T
         decisions: [N], bool, 0/1, or probabilities of selection.
         labels: [N], 0 or 1.
         groups: [N], ids from 0.
-    Returns: [], float64.
-    Raises: TypeError or ValueError for other shapes or dtypes, values outside [0, 1], or negative ids.
+
+    Returns:
+        [], float64.
+
+    Raises:
+        TypeError or ValueError for other shapes or dtypes, values outside [0, 1], or negative ids.
 
     Example:
         >>> decisions, labels = torch.tensor([1, 0, 1, 1]), torch.tensor([1, 1, 1, 0])
         >>> equal_opportunity_difference(decisions, labels, groups=torch.tensor([0, 0, 1, 1]))
         tensor(0.5000, dtype=torch.float64)
 
-    Reference: M. Hardt, E. Price, N. Srebro, "Equality of opportunity in supervised learning", 2016, definition 2.2.
+    Reference:
+        M. Hardt, E. Price, N. Srebro, "Equality of opportunity in supervised learning", 2016, definition 2.2.
     """
     return _spread(true_positive_rates(decisions, labels, groups=groups))
 
@@ -150,16 +176,23 @@ def equalized_odds_difference(decisions: Tensor, labels: Tensor, *, groups: Tens
         decisions: [N], bool, 0/1, or probabilities of selection.
         labels: [N], 0 or 1.
         groups: [N], ids from 0.
-    Returns: [], float64.
-    Raises: TypeError or ValueError for other shapes or dtypes, values outside [0, 1], or negative ids.
+
+    Returns:
+        [], float64.
+
+    Raises:
+        TypeError or ValueError for other shapes or dtypes, values outside [0, 1], or negative ids.
 
     Example:
         >>> decisions, labels = torch.tensor([1, 0, 1, 1]), torch.tensor([1, 0, 1, 0])
         >>> equalized_odds_difference(decisions, labels, groups=torch.tensor([0, 0, 1, 1]))
         tensor(1., dtype=torch.float64)
 
-    Reference: M. Hardt, E. Price, N. Srebro, "Equality of opportunity in supervised learning", 2016, definition 2.1.
-    Convention: the worse of the two, as fairlearn's `equalized_odds_difference`; others add them up.
+    Reference:
+        M. Hardt, E. Price, N. Srebro, "Equality of opportunity in supervised learning", 2016, definition 2.1.
+
+    Conventions:
+        The worse of the two, as fairlearn's `equalized_odds_difference`; others add them up.
     """
     false = _spread(false_positive_rates(decisions, labels, groups=groups))
     return torch.maximum(equal_opportunity_difference(decisions, labels, groups=groups), false)
@@ -168,15 +201,21 @@ def equalized_odds_difference(decisions: Tensor, labels: Tensor, *, groups: Tens
 def rate_intervals(rates: Tensor, counts: Tensor, *, confidence: float = 0.95) -> Interval:
     """Wilson's score interval for each rate: where the true rate may lie, given that it was seen on so many people.
 
-    Args: rates: [G], in [0, 1]. counts: [G], how many people each rate was measured on, at least 1. confidence: in (0, 1).
-    Raises: TypeError or ValueError for other arguments.
+    Args:
+        rates: [G], in [0, 1].
+        counts: [G], how many people each rate was measured on, at least 1.
+        confidence: in (0, 1).
+
+    Raises:
+        TypeError or ValueError for other arguments.
 
     Example:
         >>> low, high = rate_intervals(torch.tensor([0.5]), torch.tensor([100]))
         >>> round(float(low), 3), round(float(high), 3)
         (0.404, 0.596)
 
-    Reference: E. Wilson, "Probable inference, the law of succession, and statistical inference", 1927.
+    Reference:
+        E. Wilson, "Probable inference, the law of succession, and statistical inference", 1927.
     """
     _checks.check_floating("rates", rates)
     _checks.check_tensor("counts", counts)
@@ -196,15 +235,22 @@ def parity_penalty(probs: Tensor, *, groups: Tensor) -> Tensor:
 
     Σ_g (mean of probs in g - mean of the groups' means)² / G, over the groups that have members.
 
-    Args: probs: [N], floating, in [0, 1]. groups: [N], ids from 0.
-    Returns: [], dtype of `probs`; 0 exactly where all groups have the same mean probability.
-    Raises: TypeError or ValueError for other shapes, dtypes, values or ids.
+    Args:
+        probs: [N], floating, in [0, 1].
+        groups: [N], ids from 0.
+
+    Returns:
+        [], dtype of `probs`; 0 exactly where all groups have the same mean probability.
+
+    Raises:
+        TypeError or ValueError for other shapes, dtypes, values or ids.
 
     Example:
         >>> parity_penalty(torch.tensor([0.2, 0.4, 0.8, 0.6]), groups=torch.tensor([0, 0, 1, 1]))
         tensor(0.0400)
 
-    Convention: soft selections, so a penalty of 0 doesn't make the thresholded decisions equal.
+    Conventions:
+        Soft selections, so a penalty of 0 doesn't make the thresholded decisions equal.
     """
     _checks.check_floating("probs", probs)
     check_binary("probs", probs)
@@ -218,9 +264,14 @@ def parity_penalty(probs: Tensor, *, groups: Tensor) -> Tensor:
 def pareto_front(points: Tensor) -> Tensor:
     """Which of the points no other point beats: none is at least as small in every coordinate and smaller in one.
 
-    Args: points: [N, D], floating; smaller is better in every coordinate.
-    Returns: [N] bool. Equal points stand or fall together.
-    Raises: TypeError or ValueError for another shape or dtype, or NaN.
+    Args:
+        points: [N, D], floating; smaller is better in every coordinate.
+
+    Returns:
+        [N] bool. Equal points stand or fall together.
+
+    Raises:
+        TypeError or ValueError for another shape or dtype, or NaN.
 
     Example:
         >>> pareto_front(torch.tensor([[0.0, 3.0], [1.0, 1.0], [2.0, 2.0]]))

@@ -42,8 +42,11 @@ class LinearFit(NamedTuple):
     def scores(self, features: Tensor) -> Tensor:
         """w·x + b.
 
-        Args: features: [..., D], in the dtype of the weights.
-        Returns: [...].
+        Args:
+            features: [..., D], in the dtype of the weights.
+
+        Returns:
+            [...].
         """
         return features @ self.weights + self.intercept
 
@@ -67,15 +70,22 @@ def regularized_risk(
         loss: a name in `margins.LOSSES`, or a `MarginLoss`.
         l2, l1: at least 0.
         weight: [N], multiplies each example's loss; the mean still divides by N.
-    Returns: a tensor [], differentiable by autograd.
-    Raises: TypeError or ValueError for a wrong dtype, shape or sign, an unknown loss, a negative l2 or l1.
+
+    Returns:
+        A tensor [], differentiable by autograd.
+
+    Raises:
+        TypeError or ValueError for a wrong dtype, shape or sign, an unknown loss, a negative l2 or l1.
 
     Example:
         >>> features, signs = torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.tensor([1, -1])
         >>> regularized_risk(torch.tensor([2.0, 0.0]), torch.tensor(0.0), features, signs, loss="hinge", l2=0.1)
         tensor(0.7000)
 
-    Convention: a mean, and a half before l2, so that scikit-learn's C is 1 / (N l2). Chapter: learning.
+    Conventions:
+        A mean, and a half before l2, so that scikit-learn's C is 1 / (N l2).
+
+    Chapter: learning.
     """
     phi = check_loss(loss, l2, l1)
     check_examples(features, signs, weight)
@@ -113,16 +123,23 @@ def sgd_step(
         rate: the step size, above 0.
         l2, l1: at least 0.
         weight: [N], multiplies each example's loss; the mean still divides by N.
-    Returns: `Line(weights, intercept)`.
-    Raises: as `regularized_risk`, and ValueError unless rate > 0.
+
+    Returns:
+        `Line(weights, intercept)`.
+
+    Raises:
+        as `regularized_risk`, and ValueError unless rate > 0.
 
     Example:
         >>> wrong, sign = torch.tensor([[-4.0, 1.0]]), torch.tensor([1])
         >>> sgd_step(torch.tensor([1.0, 0.0]), torch.tensor(0.0), wrong, sign, loss="hinge", rate=0.25).weights
         tensor([0.0000, 0.2500])
 
-    Reference: S. Shalev-Shwartz, Y. Singer, N. Srebro, A. Cotter, "Pegasos: primal estimated sub-gradient solver for SVM", 2011, figure 1; for l1,
-    J. Duchi, Y. Singer, "Efficient online and batch learning using forward backward splitting", 2009. Chapter: learning.
+    Reference:
+        S. Shalev-Shwartz, Y. Singer, N. Srebro, A. Cotter, "Pegasos: primal estimated sub-gradient solver for SVM", 2011, figure 1; for l1, J. Duchi,
+        Y. Singer, "Efficient online and batch learning using forward backward splitting", 2009.
+
+    Chapter: learning.
     """
     phi = check_loss(loss, l2, l1)
     check_examples(features, signs, weight)
@@ -185,19 +202,29 @@ def fit_linear(
         average: for "sgd", return the mean of all iterates instead of the last, or one that favours the later ones (Shamir & Zhang, with η = 3).
         batch_size, epochs: for "sgd"; a stream has batches of its own.
         generator: draws the batches, the random starts and the subsample with which "newton" begins on many examples.
-    Returns: `LinearFit(weights [D], intercept [], objective [T])` in the dtype of the features (float32 for half precision). The objective is that of
-        all examples by step; for "sgd" that of each step's own batch, before the step.
-    Raises: TypeError or ValueError for bad arguments, NaN or infinite features, a solver that cannot do the problem, an objective without a minimum.
+
+    Returns:
+        `LinearFit(weights [D], intercept [], objective [T])` in the dtype of the features (float32 for half precision). The objective is that of all
+        examples by step; for "sgd" that of each step's own batch, before the step.
+
+    Raises:
+        TypeError or ValueError for bad arguments, NaN or infinite features, a solver that cannot do the problem, an objective without a minimum.
 
     Example:
         >>> features, signs = torch.tensor([[-2.0], [-1.0], [1.0], [2.0]]), torch.tensor([-1, -1, 1, 1])
         >>> [round(weight, 3) for weight in fit_linear(features, signs, loss="hinge", l2=0.1, solver="newton").weights.tolist()]
         [1.0]
 
-    Reference: O. Chapelle, "Training a support vector machine in the primal", 2007; G. Andrew, J. Gao, "Scalable training of L1-regularized
-    log-linear models", 2007; R. Collobert, F. Sinz, J. Weston, L. Bottou, "Trading convexity for scalability", 2006; Pegasos as in `sgd_step`;
-    O. Shamir, T. Zhang, "Stochastic gradient descent for non-smooth optimization", 2013. Convention: a mean over the examples and a half before l2,
-    so that scikit-learn's C is 1 / (N l2), for `LogisticRegression` and for both losses of `LinearSVC`. Chapters: learning, impostor, ramp.
+    Reference:
+        O. Chapelle, "Training a support vector machine in the primal", 2007; G. Andrew, J. Gao, "Scalable training of L1-regularized log-linear
+        models", 2007; R. Collobert, F. Sinz, J. Weston, L. Bottou, "Trading convexity for scalability", 2006; Pegasos as in `sgd_step`; O.
+        Shamir, T. Zhang, "Stochastic gradient descent for non-smooth optimization", 2013.
+
+    Conventions:
+        A mean over the examples and a half before l2, so that scikit-learn's C is 1 / (N l2), for `LogisticRegression` and for both losses of
+        `LinearSVC`.
+
+    Chapters: learning, impostor, ramp.
     """
     phi = check_loss(loss, l2, l1)
     for parameter, value, choices in (("intercept", intercept, INTERCEPTS), ("schedule", schedule, SCHEDULES), ("average", average, AVERAGES)):

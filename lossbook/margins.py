@@ -158,15 +158,23 @@ squared = MarginLoss(
 def ramp_loss(s: float) -> MarginLoss:
     """The ramp that rises from 0 at margin 1 to its ceiling 1 - s at margin s: min(max(0, 1 - m), 1 - s) = max(0, 1 - m) - max(0, s - m).
 
-    Args: s: where it flattens, below 1. At 0 the ceiling is 1 and every wrong answer lies on the flat part; at -1 it is 2, and the loss is symmetric.
-    Returns: the `MarginLoss`.
-    Raises: ValueError unless -inf < s < 1.
+    Args:
+        s: where it flattens, below 1. At 0 the ceiling is 1 and every wrong answer lies on the flat part; at -1 it is 2, and the loss is symmetric.
+
+    Returns:
+        The `MarginLoss`.
+
+    Raises:
+        ValueError unless -inf < s < 1.
 
     Example:
         >>> ramp_loss(-1.0)(torch.tensor([-5.0, -0.5, 0.5, 5.0]))
         tensor([2.0000, 1.5000, 0.5000, 0.0000])
 
-    Reference: R. Collobert, F. Sinz, J. Weston, L. Bottou, "Trading convexity for scalability", 2006. Chapter: ramp.
+    Reference:
+        R. Collobert, F. Sinz, J. Weston, L. Bottou, "Trading convexity for scalability", 2006.
+
+    Chapter: ramp.
     """
     _checks.check_number("s", s, high=1, high_open=True)
     return MarginLoss(

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lossbook._checks import check_choice, check_distribution, check_floating, check_ndim, wrong_value
 from lossbook._classes import check_class_labels, class_axis
-from lossbook._reduction import check_reduction, reduce
+from lossbook._reduction import Reduction, check_reduction, reduce
 
 __all__ = ["OptimalScores", "crammer_singer", "lee_lin_wahba", "optimal_scores", "weston_watkins"]
 
@@ -24,7 +24,7 @@ Rule = Literal["crammer_singer", "weston_watkins", "lee_lin_wahba", "cross_entro
 RULES = ("crammer_singer", "weston_watkins", "lee_lin_wahba", "cross_entropy")
 
 
-def crammer_singer(logits: Tensor, labels: Tensor, *, reduction: str = "mean") -> Tensor:
+def crammer_singer(logits: Tensor, labels: Tensor, *, reduction: Reduction = "mean") -> Tensor:
     r"""The hinge of the gap to the strongest rival.
 
     $$ \ell(s, y) = \max_{j \ne y} (1 + s_j - s_y)_+ $$
@@ -45,14 +45,18 @@ def crammer_singer(logits: Tensor, labels: Tensor, *, reduction: str = "mean") -
         >>> crammer_singer(torch.tensor([[2.0, 1.5, 1.8]]), torch.tensor([0])).item()    # the rival at 1.8 is 0.2 behind, 0.8 short of the margin
         0.79999...
 
-    Convention: the margin is 1; scikit-learn's `hinge_loss` is the same. Not consistent: where no class has probability above 1/2, all scores
-    equal is best. Reference: K. Crammer, Y. Singer, "On the algorithmic implementation of multiclass kernel-based vector machines", 2001.
+    Conventions:
+        The margin is 1; scikit-learn's `hinge_loss` is the same. Not consistent: where no class has probability above 1/2, all scores equal is best.
+
+    Reference:
+        K. Crammer, Y. Singer, "On the algorithmic implementation of multiclass kernel-based vector machines", 2001.
+
     Chapter: calibration.
     """
     return reduce(_gaps(logits, labels, reduction).amax(dim=class_axis("logits", logits)), reduction)
 
 
-def weston_watkins(logits: Tensor, labels: Tensor, *, reduction: str = "mean") -> Tensor:
+def weston_watkins(logits: Tensor, labels: Tensor, *, reduction: Reduction = "mean") -> Tensor:
     r"""The hinge of the gap to each rival, summed.
 
     $$ \ell(s, y) = \sum_{j \ne y} (1 + s_j - s_y)_+ $$
@@ -73,14 +77,19 @@ def weston_watkins(logits: Tensor, labels: Tensor, *, reduction: str = "mean") -
         >>> weston_watkins(torch.tensor([[2.0, 1.5, 1.8]]), torch.tensor([0])).item()    # 0.5 + 0.8
         1.29999...
 
-    Convention: the margin is 1 and the sum is not divided; torch's `multi_margin_loss` is this over K, the original has margin 2. Not consistent:
-    the two likeliest classes can tie. Reference: J. Weston, C. Watkins, "Support vector machines for multi-class pattern recognition", 1999.
+    Conventions:
+        The margin is 1 and the sum is not divided; torch's `multi_margin_loss` is this over K, the original has margin 2. Not consistent: the two
+        likeliest classes can tie.
+
+    Reference:
+        J. Weston, C. Watkins, "Support vector machines for multi-class pattern recognition", 1999.
+
     Chapter: calibration.
     """
     return reduce(_gaps(logits, labels, reduction).sum(dim=class_axis("logits", logits)), reduction)
 
 
-def lee_lin_wahba(logits: Tensor, labels: Tensor, *, reduction: str = "mean") -> Tensor:
+def lee_lin_wahba(logits: Tensor, labels: Tensor, *, reduction: Reduction = "mean") -> Tensor:
     r"""Every wrong class should score at most -1; the scores of an example sum to 0.
 
     $$ \ell(s, y) = \sum_{j \ne y} (1 + s_j)_+ \qquad \text{where } \textstyle\sum_j s_j = 0 $$
@@ -104,8 +113,13 @@ def lee_lin_wahba(logits: Tensor, labels: Tensor, *, reduction: str = "mean") ->
         >>> lee_lin_wahba(scores, torch.tensor([0, 0]), reduction="none").tolist()
         [0.0, 2.0]
 
-    Convention: margin 1, so that the best scores are K - 1 and -1; the original has margin 1/(K-1), which divides all scores by K - 1. Consistent.
-    Reference: Y. Lee, Y. Lin, G. Wahba, "Multicategory support vector machines", 2004. Chapter: calibration.
+    Conventions:
+        Margin 1, so that the best scores are K - 1 and -1; the original has margin 1/(K-1), which divides all scores by K - 1. Consistent.
+
+    Reference:
+        Y. Lee, Y. Lin, G. Wahba, "Multicategory support vector machines", 2004.
+
+    Chapter: calibration.
     """
     axis, index = _right_class(logits, labels, reduction)
     return reduce(torch.relu(1 + logits).scatter(axis, index, 0.0).sum(dim=axis), reduction)
@@ -146,7 +160,10 @@ def optimal_scores(probs: Tensor, *, rule: Rule) -> OptimalScores:
         >>> optimal_scores(torch.tensor([0.4, 0.3, 0.3]), rule="crammer_singer").is_consistent
         False
 
-    Reference: A. Tewari, P. Bartlett, "On the consistency of multiclass classification methods", 2007. Needs scipy. Chapter: calibration.
+    Reference:
+        A. Tewari, P. Bartlett, "On the consistency of multiclass classification methods", 2007. Needs scipy.
+
+    Chapter: calibration.
     """
     check_floating("probs", probs)
     check_ndim("probs", probs, 1, "[K]")

@@ -94,9 +94,14 @@ class UncertaintyWeighting(torch.nn.Module):
     def forward(self, losses: Tensor | Sequence[Tensor]) -> Tensor:
         """The weighted sum, and the log terms that keep the weights from 0.
 
-        Args: losses: [T], or T scalars, one a kind, at least 0.
-        Returns: [].
-        Raises: ValueError for another number of losses, or a negative one.
+        Args:
+            losses: [T], or T scalars, one a kind, at least 0.
+
+        Returns:
+            [].
+
+        Raises:
+            ValueError for another number of losses, or a negative one.
         """
         losses = _one_a_task(losses)
         if losses.shape != self.factors.shape:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lossbook import _checks
-from lossbook._reduction import check_reduction, reduce
+from lossbook._reduction import Reduction, check_reduction, reduce
 
 __all__ = ["RandomizedResponse", "majority_excess_risk", "sample_inflation"]
 
@@ -27,14 +27,17 @@ class RandomizedResponse:
     Args:
         epsilon: privacy loss ε > 0 of one report, in nats; finite.
         num_classes: K ≥ 2.
-    Raises: TypeError or ValueError for other arguments.
+
+    Raises:
+        TypeError or ValueError for other arguments.
 
     Example:
         >>> round(RandomizedResponse(1.0).flip_probability, 4)
         0.2689
 
-    Reference: S. Warner, "Randomized response: a survey technique for eliminating evasive answer bias", 1965, for K = 2; P. Kairouz, S. Oh,
-    P. Viswanath, "Extremal mechanisms for local differential privacy", 2016, for K classes.
+    Reference:
+        S. Warner, "Randomized response: a survey technique for eliminating evasive answer bias", 1965, for K = 2; P. Kairouz, S. Oh, P. Viswanath,
+        "Extremal mechanisms for local differential privacy", 2016, for K classes.
     """
 
     epsilon: float
@@ -60,16 +63,22 @@ class RandomizedResponse:
     def privatize(self, labels: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
         """Report each label through the mechanism, independently of all others.
 
-        Args: labels: any shape, integers in [0, K). generator: the source of randomness, on the device of `labels`.
-        Returns: reported labels, shape and dtype of `labels`.
-        Raises: TypeError for a dtype that is no integer; ValueError for labels out of range.
+        Args:
+            labels: any shape, integers in [0, K).
+            generator: the source of randomness, on the device of `labels`.
+
+        Returns:
+            Reported labels, shape and dtype of `labels`.
+
+        Raises:
+            TypeError for a dtype that is no integer; ValueError for labels out of range.
         """
         _checks.check_labels("labels", labels, self.num_classes)
         flip = torch.rand(labels.shape, generator=generator, device=labels.device, dtype=torch.float64) < self.flip_probability
         shift = torch.randint(1, self.num_classes, labels.shape, generator=generator, device=labels.device)
         return torch.where(flip, (labels + shift) % self.num_classes, labels).to(labels.dtype)
 
-    def forward_loss(self, logits: Tensor, noisy: Tensor, *, reduction: str = "mean") -> Tensor:
+    def forward_loss(self, logits: Tensor, noisy: Tensor, *, reduction: Reduction = "mean") -> Tensor:
         """The cross-entropy of the reported label: -ln Σ_k softmax(logits)_k P(reported | k). Minimised by the true probabilities.
 
         Bounded by ln(e^ε + K - 1), since every report has at least the probability of a lie.
@@ -78,16 +87,22 @@ class RandomizedResponse:
             logits: [N, K], floating.
             noisy: [N], reported labels.
             reduction: "mean" divides by N; "sum"; "none".
-        Returns: [] or [N].
-        Raises: TypeError or ValueError for other shapes, dtypes, labels or reduction.
-        Reference: G. Patrini et al., "Making deep neural networks robust to label noise: a loss correction approach", 2017, theorem 2.
+
+        Returns:
+            [] or [N].
+
+        Raises:
+            TypeError or ValueError for other shapes, dtypes, labels or reduction.
+
+        Reference:
+            G. Patrini et al., "Making deep neural networks robust to label noise: a loss correction approach", 2017, theorem 2.
         """
         own = self._log_probs_of(logits, noisy, reduction)
         lie = -self.epsilon - math.log1p((self.num_classes - 1) * math.exp(-self.epsilon))  # ln P(one given lie) = -ln(e^ε + K - 1)
         honest = lie + self.epsilon + math.log(-math.expm1(-self.epsilon))  # ln(P(truth) - P(lie)) = ln P(lie) + ln(e^ε - 1)
         return reduce(-torch.logaddexp(own + honest, torch.full_like(own, lie)), reduction)
 
-    def backward_loss(self, logits: Tensor, noisy: Tensor, *, reduction: str = "mean") -> Tensor:
+    def backward_loss(self, logits: Tensor, noisy: Tensor, *, reduction: Reduction = "mean") -> Tensor:
         """The loss whose mean over the mechanism's randomness is the cross-entropy of the true label.
 
         The inverse of the transition matrix, worked out: cross-entropy(logits, noisy) + (Σ_k logits_k - K logits_noisy) / (e^ε - 1), so the
@@ -97,9 +112,15 @@ class RandomizedResponse:
             logits: [N, K], floating.
             noisy: [N], reported labels.
             reduction: "mean" divides by N; "sum"; "none".
-        Returns: [] or [N].
-        Raises: TypeError or ValueError for other shapes, dtypes, labels or reduction.
-        Reference: N. Natarajan et al., "Learning with noisy labels", 2013, lemma 1; Patrini et al., 2017, theorem 1.
+
+        Returns:
+            [] or [N].
+
+        Raises:
+            TypeError or ValueError for other shapes, dtypes, labels or reduction.
+
+        Reference:
+            N. Natarajan et al., "Learning with noisy labels", 2013, lemma 1; Patrini et al., 2017, theorem 1.
         """
         own = self._log_probs_of(logits, noisy, reduction)
         gap = (logits - logits.gather(1, noisy.long()[:, None])).sum(dim=1)
@@ -122,14 +143,18 @@ def sample_inflation(epsilon: float) -> float:
 
     A report's distance from a coin flip shrinks by tanh(ε / 2), and the sample must grow with the inverse square of that.
 
-    Args: epsilon: ε > 0 in nats.
-    Raises: TypeError or ValueError for other arguments.
+    Args:
+        epsilon: ε > 0 in nats.
+
+    Raises:
+        TypeError or ValueError for other arguments.
 
     Example:
         >>> round(sample_inflation(1.0), 2)
         4.68
 
-    Reference: K. Chaudhuri, D. Hsu, "Sample complexity bounds for differentially private learning", 2011, for the general question.
+    Reference:
+        K. Chaudhuri, D. Hsu, "Sample complexity bounds for differentially private learning", 2011, for the general question.
     """
     _checks.check_number("epsilon", epsilon, low=0, low_open=True)
     return math.tanh(epsilon / 2) ** -2
@@ -140,8 +165,13 @@ def majority_excess_risk(eta: float, count: int, *, epsilon: float = math.inf) -
 
     (2η - 1) P(Bin(n, ρ + (1 - 2ρ) η) ≤ (n - 1) / 2), with the flip probability ρ = 1 / (1 + e^ε); ε = inf is no privacy.
 
-    Args: eta: in [1/2, 1]. count: an odd number of labels. epsilon: ε > 0 in nats, or inf.
-    Raises: TypeError or ValueError for other arguments.
+    Args:
+        eta: in [1/2, 1].
+        count: an odd number of labels.
+        epsilon: ε > 0 in nats, or inf.
+
+    Raises:
+        TypeError or ValueError for other arguments.
 
     Example:
         >>> round(majority_excess_risk(0.7, 101, epsilon=0.5), 5)

@@ -62,7 +62,7 @@ def expected_calibration_error(probs: Tensor, labels: Tensor, *, bins: int = 15,
         norm: "l1", the usual ECE; "l2", its root mean square; "max", the maximum calibration error.
 
     Returns:
-        a scalar, float64; 0 where N is 0. It has a gradient in `probs` almost everywhere (bins do not move).
+        A scalar, float64; 0 where N is 0. It has a gradient in `probs` almost everywhere (bins do not move).
 
     Raises:
         ValueError: wrong shape, a probability outside [0, 1], a label out of range, an unknown norm, fewer than one bin.
@@ -104,7 +104,7 @@ def reliability_curve(probs: Tensor, labels: Tensor, *, bins: int = 15) -> Relia
         bins: number of equally wide bins on [0, 1].
 
     Returns:
-        a `ReliabilityCurve`: edges [bins + 1], counts, confidence and frequency [bins].
+        A `ReliabilityCurve`: edges [bins + 1], counts, confidence and frequency [bins].
 
     Raises:
         ValueError, TypeError: as `expected_calibration_error`.
@@ -138,7 +138,7 @@ def brier_score(probs: Tensor, labels: Tensor, *, reduction: Reduction = "mean")
         reduction: "mean" over the N cases, "sum" or "none".
 
     Returns:
-        a scalar, or [N] with reduction "none"; the dtype of `probs`.
+        A scalar, or [N] with reduction "none"; the dtype of `probs`.
 
     Raises:
         ValueError, TypeError: as `expected_calibration_error`, and an unknown reduction.
@@ -151,7 +151,7 @@ def brier_score(probs: Tensor, labels: Tensor, *, reduction: Reduction = "mean")
         G. Brier, Verification of Forecasts Expressed in Terms of Probability, 1950, eq. 2.
 
     Conventions:
-        with K classes the sum over all of them, in [0, 2], as Brier has it: for K = 2 twice the binary score in [0, 1]. scikit-learn halves
+        With K classes the sum over all of them, in [0, 2], as Brier has it: for K = 2 twice the binary score in [0, 1]. scikit-learn halves
         the former by default when there are two classes.
 
     Chapter: confidence.
@@ -176,7 +176,7 @@ def murphy_decomposition(probs: Tensor, labels: Tensor, *, bins: int | None = No
         bins: number of equally wide bins; None groups equal probabilities, for which `within` is 0 and Murphy's three terms are the whole score.
 
     Returns:
-        a `MurphyDecomposition` of float64 scalars.
+        A `MurphyDecomposition` of float64 scalars.
 
     Raises:
         ValueError, TypeError: as `expected_calibration_error`, an empty batch, and `probs` of another shape than [N].

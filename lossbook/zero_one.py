@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lossbook import _checks
-from lossbook._reduction import check_reduction, reduce
+from lossbook._reduction import Reduction, check_reduction, reduce
 
 __all__ = ["Line", "best_line", "count_dichotomies", "smoothed_risk"]
 
@@ -37,16 +37,23 @@ def best_line(features: Tensor, signs: Tensor) -> Line:
     Args:
         features: [N, 2], floating; at least one point.
         signs: [N], -1 or +1.
-    Returns: a `Line`; among those with the fewest errors, one with much room to turn.
-    Raises: ValueError or TypeError for other shapes, dtypes, signs, or features that are not finite.
+
+    Returns:
+        A `Line`; among those with the fewest errors, one with much room to turn.
+
+    Raises:
+        ValueError or TypeError for other shapes, dtypes, signs, or features that are not finite.
 
     Example:
         >>> corners = torch.tensor([[0.0, 0.0], [1.0, 1.0], [0.0, 1.0], [1.0, 0.0]])
         >>> best_line(corners, torch.tensor([1, 1, -1, -1])).errors
         1
 
-    Reference: D. Johnson, F. Preparata, "The densest hemisphere problem", 1978.
-    Convention: lines closer to each other than float64 can tell, seen from their pivot, count as one; collinear points and duplicates are handled.
+    Reference:
+        D. Johnson, F. Preparata, "The densest hemisphere problem", 1978.
+
+    Conventions:
+        Lines closer to each other than float64 can tell, seen from their pivot, count as one; collinear points and duplicates are handled.
     """
     _checks.check_floating("features", features)
     if features.ndim != 2 or features.shape[1] != 2 or len(features) == 0:
@@ -115,15 +122,18 @@ def count_dichotomies(count: int, dimension: int) -> int:
         >>> count_dichotomies(20, 2), 2**20
         (382, 1048576)
 
-    Raises: TypeError or ValueError unless `count` and `dimension` are positive integers.
-    Reference: T. Cover, "Geometrical and statistical properties of systems of linear inequalities", 1965, theorem 1; the intercept is one more axis.
+    Raises:
+        TypeError or ValueError unless `count` and `dimension` are positive integers.
+
+    Reference:
+        T. Cover, "Geometrical and statistical properties of systems of linear inequalities", 1965, theorem 1; the intercept is one more axis.
     """
     _checks.check_count("count", count)
     _checks.check_count("dimension", dimension)
     return 2 * sum(math.comb(count - 1, k) for k in range(dimension + 1))
 
 
-def smoothed_risk(weights: Tensor, features: Tensor, signs: Tensor, *, sigma: float = 1.0, reduction: str = "mean") -> Tensor:
+def smoothed_risk(weights: Tensor, features: Tensor, signs: Tensor, *, sigma: float = 1.0, reduction: Reduction = "mean") -> Tensor:
     """The 0-1 risk of weights that tremble: E 1[y (w + e)·x ≤ 0] over e ~ N(0, σ² I) = Φ(-y w·x / (σ|x|)).
 
     A differentiable function of the weights, not convex; as σ falls to 0 it becomes the 0-1 risk.
@@ -134,15 +144,20 @@ def smoothed_risk(weights: Tensor, features: Tensor, signs: Tensor, *, sigma: fl
         signs: [N], -1 or +1.
         sigma: standard deviation of each weight's tremble, positive.
         reduction: "mean" divides by N; "sum"; "none".
-    Returns: [] or [N]. A row of zeros is an error whatever the weights are: 1.
-    Raises: ValueError or TypeError for other shapes, dtypes, signs, σ ≤ 0, or reduction.
+
+    Returns:
+        [] or [N]. A row of zeros is an error whatever the weights are: 1.
+
+    Raises:
+        ValueError or TypeError for other shapes, dtypes, signs, σ ≤ 0, or reduction.
 
     Example:
         >>> w, x = torch.tensor([1.0, 0.0]), torch.tensor([[3.0, 4.0], [0.0, 2.0]])
         >>> smoothed_risk(w, x, torch.tensor([1, 1]), reduction="none")
         tensor([0.2743, 0.5000])
 
-    Reference: R. Williams, "Simple statistical gradient-following algorithms for connectionist reinforcement learning", 1992, for the smoothing.
+    Reference:
+        R. Williams, "Simple statistical gradient-following algorithms for connectionist reinforcement learning", 1992, for the smoothing.
     """
     _checks.check_floating("weights", weights)
     _checks.check_ndim("weights", weights, 1, "[D]")

@@ -58,3 +58,9 @@ def test_every_parameter_is_documented(name: str) -> None:
 def test_every_function_shows_itself_at_work(name: str) -> None:
     """An example that the doctests run; data sets and what only registers have none."""
     assert ">>> " in CALLS[name][1] or name.startswith("data.") or name == "claims.claim"
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_section_of_a_docstring_stands_below_its_head(name: str) -> None:
+    """One form for all of them, which editors and the book's page of the package read alike."""
+    assert not re.findall(r"^ *(?:Args|Returns|Raises|Example|Reference|Conventions?): +\S.*", CALLS[name][1], re.MULTILINE)

@@ -75,8 +75,10 @@ def audit(
         >>> audit(lambda logits, targets: ((1 - torch.sigmoid(logits)) ** 0.5 * targets).sum(), kind="binary").defects[0].detail
         'the gradient is nan: label 0, logit 100 in float64'
 
-    Conventions: an infinity counts as a defect only where the number itself would fit into the dtype: e^10000 does not, ln(1 + e^10000) does.
-    Limits: what no input shows is not found; boxes and images are checked at a few sizes, consistency for two and three classes.
+    Conventions:
+        An infinity counts as a defect only where the number itself would fit into the dtype: e^10000 does not, ln(1 + e^10000) does. What no
+        input shows is not found; boxes and images are checked at a few sizes, consistency for two and three classes.
+
     Chapter: audit.
     """
     if not callable(loss):

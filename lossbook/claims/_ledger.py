@@ -38,7 +38,9 @@ def measured(value: float, expected: float, tolerance: float, *, conditions: boo
         tolerance: how far apart they may be.
         conditions: whatever else has to come out as the verdict says.
         **details: further numbers for the box.
-    Returns: the `Measurement`.
+
+    Returns:
+        The `Measurement`.
 
     Example:
         >>> measured(0.69, math.log(2), 0.01, samples=1000).holds
@@ -69,8 +71,11 @@ class Claim:
     def measure(self, seed: int = 0) -> Measurement:
         """Run the claim's experiment.
 
-        Args: seed: where its random numbers start. The same seed gives the same numbers, and is measured once a process.
-        Returns: the `Measurement`.
+        Args:
+            seed: where its random numbers start. The same seed gives the same numbers, and is measured once a process.
+
+        Returns:
+            The `Measurement`.
         """
         return _measure(self.id, seed)
 
@@ -138,8 +143,12 @@ def claim(
         chapter: the file of the chapter that shows it, without its ending.
         references: keys of the bibliography.
         quantity: what the number is that the function measures.
-    Returns: the decorator; it hands the function back.
-    Raises: ValueError where the id is taken.
+
+    Returns:
+        The decorator; it hands the function back.
+
+    Raises:
+        ValueError where the id is taken.
     """
 
     def register(function: Callable[[int], Measurement]) -> Callable[[int], Measurement]:
@@ -191,8 +200,12 @@ def show(claim_id: str, seed: int = 0) -> ClaimBox:
     Args:
         claim_id: a key of `LEDGER`.
         seed: as for `Claim.measure`.
-    Returns: a `ClaimBox`; Jupyter shows it as HTML.
-    Raises: KeyError for an unknown id.
+
+    Returns:
+        A `ClaimBox`; Jupyter shows it as HTML.
+
+    Raises:
+        KeyError for an unknown id.
 
     Example:
         >>> show("C07")

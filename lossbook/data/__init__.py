@@ -88,9 +88,14 @@ class Instances(NamedTuple):
 def standardize(features: Tensor) -> Tensor:
     """Each column at mean 0 and standard deviation 1 (denominator N); a constant column becomes 0.
 
-    Args: features: [N, D], floating.
-    Returns: the same shape and dtype.
-    Raises: TypeError or ValueError for another dtype or shape.
+    Args:
+        features: [N, D], floating.
+
+    Returns:
+        The same shape and dtype.
+
+    Raises:
+        TypeError or ValueError for another dtype or shape.
 
     Example:
         >>> standardize(torch.tensor([[1.0, 5.0], [3.0, 5.0]]))
