@@ -167,7 +167,7 @@ def population_slope(distance: float, penalty: float) -> float:
     "calibrated only by accident. Platt's sigmoid, fitted to scores that were held out, repairs it.",
     chapter=CHAPTER,
     references=("platt1999probabilistic", "niculescumizil2005predicting"),
-    quantity="calibration error of the sigmoid of an SVM's score, C = .001, before Platt scaling",
+    quantity="calibration error of the sigmoid of an SVM's score, C = 0.001, before Platt scaling",
 )
 def an_extra_step(seed: int) -> Measurement:
     features, signs = two_normals(seed, 12_000, 2.0)

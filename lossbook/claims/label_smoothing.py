@@ -65,7 +65,7 @@ def smoothed_limit(smoothing: float) -> float:
     statement="Cross-entropy pushes probabilities towards 0 and 1.",
     verdict="conditional",
     corrected="Cross-entropy pushes a probability to 0 or 1 only where the training labels agree, or where the model can tell every example apart. "
-    "Where seven labels in ten are positive it stops at .7.",
+    "Where seven labels in ten are positive it stops at 0.7.",
     chapter="label-smoothing",
     references=("soudry2018implicit", "szegedy2016rethinking"),
     quantity="probability fitted where seven labels in ten agree",
@@ -126,7 +126,7 @@ def soft_target(seed: int) -> Measurement:
     corrected="A smoothed model aims not at the true probability p but at a slightly shrunken version of it.",
     chapter="label-smoothing",
     references=("szegedy2016rethinking", "muller2019label"),
-    quantity="probability fitted to the first of three classes where the truth is (.6, .3, .1) and ε = .3",
+    quantity="probability fitted to the first of three classes where the truth is (0.6, 0.3, 0.1) and ε = 0.3",
 )
 def shrunken_target(seed: int) -> Measurement:
     truth = torch.tensor([0.6, 0.3, 0.1], dtype=FLOAT)
@@ -153,7 +153,7 @@ def shrunken_target(seed: int) -> Measurement:
     "enough is calibrated without it, and smoothing then spoils that for good.",
     chapter="label-smoothing",
     references=("muller2019label", "guo2017calibration"),
-    quantity="calibration error of the smoothed fit (ε = .2) to 20 000 examples",
+    quantity="calibration error of the smoothed fit (ε = 0.2) to 20 000 examples",
 )
 def variance_and_calibration(seed: int) -> Measurement:
     test, truth, drawn = logistic_sample(100_000, 10, 10_000 + seed)
@@ -200,7 +200,7 @@ def variance_and_calibration(seed: int) -> Measurement:
     "label.",
     chapter="label-smoothing",
     references=("szegedy2016rethinking", "muller2019label"),
-    quantity="smoothed loss (ε = .2) at margin +1000, where the hard loss is 0",
+    quantity="smoothed loss (ε = 0.2) at margin +1000, where the hard loss is 0",
 )
 def second_explosion(seed: int) -> Measurement:
     margins = torch.tensor([-1000.0, 1000.0], dtype=FLOAT, requires_grad=True)

@@ -192,7 +192,7 @@ def threshold_for_costs(seed: int) -> Measurement:
     corrected="A loss that is smallest on average at the true probability is called proper; cross-entropy is one of many.",
     chapter="probability",
     references=("savage1971elicitation", "murphy1973new", "gneiting2007strictly"),
-    quantity="largest |best answer − .7| of the log, Brier and spherical loss where the truth is .7",
+    quantity="largest |best answer − 0.7| of the log, Brier and spherical loss where the truth is 0.7",
 )
 def proper_losses(seed: int) -> Measurement:
     probs = torch.linspace(0.0001, 0.9999, 9999, dtype=FLOAT)
@@ -247,7 +247,7 @@ def given(probs: Tensor, labels: Tensor) -> Tensor:
     corrected="With a third action, to decline at a fixed cost c, the best rule decides only where the larger probability is at least 1 − c (Chow).",
     chapter="probability",
     references=("chow1970optimum", "elkan2001foundations"),
-    quantity="risk of two normals with the reject option at c = .1",
+    quantity="risk of two normals with the reject option at c = 0.1",
 )
 def chow(seed: int) -> Measurement:
     grid, negatives, positives = normal_grid()

@@ -60,7 +60,7 @@ def digit_scores(seed: int, *, training: int = 1200, hidden: int = 32, steps: in
     corrected="Once a point's margin is greater than 1, small errors from rounding often leave the hinge loss as it was: remarkably robust.",
     chapter=CHAPTER,
     references=("jacob2018quantization", "cortes1995support"),
-    quantity="smallest margin from which on no rounding error of up to .5 changes the hinge loss",
+    quantity="smallest margin from which on no rounding error of up to 0.5 changes the hinge loss",
 )
 def hinge_is_spared(seed: int) -> Measurement:
     grid = torch.arange(-20_000, 20_001, dtype=FLOAT) / 1000
@@ -87,7 +87,7 @@ def hinge_is_spared(seed: int) -> Measurement:
     "relative error, e^δ − 1 at any confidence, and rounded probabilities, whose loss can be infinite.",
     chapter=CHAPTER,
     references=("jacob2018quantization",),
-    quantity="largest change of cross-entropy at probability .99 when the margin is rounded by up to .5",
+    quantity="largest change of cross-entropy at probability 0.99 when the margin is rounded by up to 0.5",
 )
 def least_where_confident(seed: int) -> Measurement:
     confident = torch.tensor(math.log(99), dtype=FLOAT)
@@ -121,11 +121,11 @@ def least_where_confident(seed: int) -> Measurement:
     "C39",
     statement="Where the softmax probability is close to 1, the logit is very large.",
     verdict="conditional",
-    corrected="Where the softmax probability is close to 1, the gap to the other logits is ln(p / (1 − p)) for two classes, 4.6 at .99 and 9.2 at "
-    ".9999: no large number on a grid of 8 bits. The logit itself can be anything, because softmax does not see a shift of all logits.",
+    corrected="Where the softmax probability is close to 1, the gap to the other logits is ln(p / (1 − p)) for two classes, 4.6 at 0.99 and 9.2 at "
+    "0.9999: no large number on a grid of 8 bits. The logit itself can be anything, because softmax does not see a shift of all logits.",
     chapter=CHAPTER,
     references=("bishop2006pattern",),
-    quantity="logit gap at which the softmax of two classes reaches .99",
+    quantity="logit gap at which the softmax of two classes reaches 0.99",
 )
 def only_the_gap(seed: int) -> Measurement:
     gaps = torch.linspace(0, 12, 1_200_001, dtype=FLOAT)

@@ -117,7 +117,7 @@ def floor(seed: int) -> Measurement:
     statement="The 0-1 loss is flat, so gradient descent has no idea which direction to take.",
     verdict="conditional",
     corrected="The count of mistakes has gradient zero almost everywhere, so plain gradient descent stands still. Averaged over trembling "
-    "weights it is the smooth Φ(-y w·x / (s|x|)), which descent can follow, although not always to the best place.",
+    "weights it is the smooth Φ(-y w·x / (σ|x|)), which descent can follow, although not always to the best place.",
     chapter=CHAPTER,
     references=("williams1992simple", "nguyen2013algorithms"),
     quantity="directional differences, of 1000, that are exactly zero",
