@@ -301,6 +301,18 @@ def test_mask_loss_is_maskformers(
         assert_near(ours, theirs)
 
 
+@pytest.mark.parametrize("target", [None, 13], ids=["same size", "other size"])
+def test_soft_masks_and_logits_far_out_are_maskformers(target: int | None, generator: torch.Generator) -> None:
+    """Masks between 0 and 1, in one image; and logits whose sigmoid is 0 or 1."""
+    logits, mask_logits, targets = mask_scene([3, 2], generator, target=target)
+    targets[0]["masks"] = torch.rand(targets[0]["masks"].shape, generator=generator, dtype=torch.float64)
+    for scale in (1.0, 100.0, 1e4):
+        found = gradients(lambda a, b: sets.MaskSetLoss(CLASSES)(a, b, targets).total, logits, scale * mask_logits)
+        expected = gradients(lambda a, b: maskformer_loss(a, b, targets, (1.0, 20.0, 1.0)), logits, scale * mask_logits)
+        for ours, theirs in zip(found, expected, strict=True):
+            assert_near(ours, theirs)
+
+
 @pytest.mark.parametrize("sizes", [(3, 1, 4), (2, 0, 8)], ids=str)
 @pytest.mark.parametrize("target", [None, 19], ids=["same size", "other size"])
 def test_point_loss_is_mask2formers_at_the_same_random_points(target: int | None, sizes: tuple[int, ...], generator: torch.Generator) -> None:
@@ -322,6 +334,55 @@ def test_point_loss_is_mask2formers_at_the_same_random_points(target: int | None
 
         for mine, other in zip(gradients(found, logits, mask_logits), gradients(expected, logits, mask_logits), strict=True):
             assert_near(mine, other)
+
+
+def handed_out(draws: Sequence[Tensor], into: list[tuple[int, ...]]) -> Callable[..., Tensor]:
+    """A `torch.rand` that gives `draws` in turn, and writes down which shape was asked for."""
+    ahead = iter(draws)
+
+    def rand(*size: int, **settings: Any) -> Tensor:
+        into.append(size)
+        return next(ahead).clone().view(size)
+
+    return rand
+
+
+@pytest.mark.parametrize("sizes", [(3, 1, 4), (2, 0, 8)], ids=str)
+@pytest.mark.parametrize("target", [None, 19], ids=["same size", "other size"])
+def test_point_loss_of_decoder_layers_is_mask2formers(
+    target: int | None, sizes: tuple[int, ...], monkeypatch: pytest.MonkeyPatch, generator: torch.Generator
+) -> None:
+    """With its auxiliary predictions. It draws layer by layer, the last one first, and we draw for all at once: each layer gets its own points."""
+    layers, points, batch, pairs = 3, 40, len(sizes), sum(min(size, 6) for size in sizes)
+    logits, mask_logits, targets = mask_scene(sizes, generator, layers=layers, target=target)
+    shapes = (batch, points, 2), (pairs, 3 * points, 2), (pairs, points - int(0.75 * points), 2)
+    matching, candidates, rest = (torch.rand(layers, *shape, generator=generator, dtype=torch.float64) for shape in shapes)
+    labels, masks = [target["labels"] for target in targets], [target["masks"].double() for target in targets]
+    config = Mask2FormerConfig(num_labels=CLASSES, train_num_points=points, class_weight=2.0, mask_weight=5.0, dice_weight=3.0)
+    theirs, scale = Mask2FormerLoss(config, {}).double(), {"loss_cross_entropy": 2.0, "loss_mask": 5.0, "loss_dice": 3.0}
+    theirs.empty_weight[-1] = 0.1  # it was rounded to float32
+    ours = sets.MaskSetLoss(CLASSES, class_weight=2.0, mask_weight=5.0, dice_weight=3.0, num_points=points)
+    asked: list[tuple[int, ...]] = []
+
+    def expected(a: Tensor, b: Tensor) -> Tensor:
+        order = [layers - 1, *range(layers - 1)]
+        draws = [draw for layer in order for draw in (*matching[layer].split(1), candidates[layer], rest[layer])]
+        auxiliary = [{"class_queries_logits": x, "masks_queries_logits": y} for x, y in zip(a[:-1], b[:-1], strict=True)]
+        with monkeypatch.context() as patch:
+            patch.setattr(torch, "rand", handed_out(draws, asked))
+            parts = theirs(b[-1], a[-1], masks, labels, auxiliary)
+        assert len(parts) == 3 * layers
+        return sum(scale[name.rstrip("_0123456789")] * value for name, value in parts.items())
+
+    def found(a: Tensor, b: Tensor) -> Tensor:
+        with monkeypatch.context() as patch:
+            patch.setattr(torch, "rand", handed_out([matching, candidates, rest], asked))
+            return ours(a, b, targets).total
+
+    results = gradients(found, logits, mask_logits), gradients(expected, logits, mask_logits)
+    assert sum(map(math.prod, asked[:3])) == sum(map(math.prod, asked[3:])) == matching.numel() + candidates.numel() + rest.numel()
+    for mine, other in zip(*results, strict=True):
+        assert_near(mine, other)
 
 
 def bilinear(mask: Tensor, points: Tensor) -> Tensor:
@@ -507,7 +568,7 @@ def test_large_masks_go_in_pieces(monkeypatch: pytest.MonkeyPatch, generator: to
     for points in (None, 30):
         results = []
         for piece in (2**17, 37):
-            for module in ("_mask_pairs", "mask_costs", "_points"):
+            for module in ("_mask_pairs", "_cost_sums", "_points"):
                 monkeypatch.setattr(f"lossbook.sets.{module}._PIECE", piece)
             criterion = sets.MaskSetLoss(CLASSES, num_points=points)
             seeded = lambda a, b: criterion(a, b, targets, generator=torch.Generator().manual_seed(0)).total  # noqa: B023, E731

@@ -10,12 +10,13 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from lossbook.sets._cost_sums import cost_sums
 from lossbook.sets._points import corners, read_shared
-from lossbook.sets.mask_costs import mask_costs, mask_scratch, point_costs
+from lossbook.sets.mask_costs import costs_from, mask_costs, with_ones
 
 
 def matching_costs(mask_logits: Tensor, masks: Sequence[Tensor], points: Tensor | None, mask_weight: float, dice_weight: float) -> Tensor:
-    """mask_weight · C_mask + dice_weight · C_dice of every query and target of an image, [L, B, Q, N], 0 where an image has fewer than N targets.
+    """mask_weight · C_mask + dice_weight · C_dice of every query and target of an image, [L, B, Q, N]; meaningless where it has fewer than N targets.
 
     For predictions [L, B, Q, H, W] and one [N_b, H', W'] an image; focal costs of whole masks, or cross-entropy at `points` [L, B, P, 2].
     """
@@ -28,19 +29,22 @@ def costs_by_image(mask_logits: Tensor, masks: Sequence[Tensor], points: Tensor 
     """No query is compared with another image's masks, and every temporary is small."""
     layers, batch, count = mask_logits.shape[:3]
     wide = torch.float64 if mask_logits.dtype == torch.float64 else torch.float32
-    costs = mask_logits.new_zeros(layers, batch, count, max((len(truth) for truth in masks), default=0), dtype=wide)
-    scratch = mask_scratch(mask_logits[0, 0].flatten(1), wide) if points is None and batch and layers else None
+    most = max((len(truth) for truth in masks), default=0)
+    table, sizes = mask_logits.new_zeros(layers, batch, 1 + most, 2, count, dtype=wide), mask_logits.new_zeros(layers, batch, most, dtype=wide)
     for image, truth in enumerate(masks):
-        small = nearest(truth, mask_logits.shape[-2:]).flatten(1).to(wide) if points is None else truth
+        right = with_ones(nearest(truth, mask_logits.shape[-2:]).flatten(1), wide) if points is None else truth
         for layer in range(layers if len(truth) else 0):
             scores = mask_logits[layer, image].to(wide)
             if points is None:
-                found = mask_costs(scores.flatten(1), small, focal=True, scratch=scratch)
+                scores = scores.flatten(1)
             else:
                 read = [read_shared(values, corners(points[layer, image], values.shape[1:], wide)) for values in (scores, truth)]
-                found = point_costs(read[0], read[1].to(wide))
-            costs[layer, image, :, : len(truth)] = mask_weight * found.mask + dice_weight * found.dice
-    return costs
+                scores, right = read[0].t().contiguous(), with_ones(read[1].t(), wide)
+            table[layer, image, : len(right)] = cost_sums(scores, right, focal=points is None)
+            sizes[layer, image, : len(truth)] = right[1:].sum(1)
+    pixels = mask_logits.shape[-2:].numel() if points is None else points.shape[2]
+    costs = costs_from(table, sizes, pixels, focal=points is None)
+    return (mask_weight * costs.mask + dice_weight * costs.dice).transpose(-1, -2)
 
 
 def costs_by_layer(mask_logits: Tensor, masks: Sequence[Tensor], points: Tensor | None, mask_weight: float, dice_weight: float) -> Tensor:

@@ -8,10 +8,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lossbook._focal_kernel import focal_and_slope, plain_focal
-from lossbook.sets.mask_costs import ALPHA, GAMMA, dice_loss
+from lossbook._checks import check_range
+from lossbook._focal_kernel import plain_focal
+from lossbook.sets._cost_sums import ALPHA, GAMMA
+from lossbook.sets._memory import fresh_zeros, workspace
+from lossbook.sets.mask_costs import dice_loss
 
-_PIECE = 2**16  # pixels that are computed together: their temporaries stay in the cache
+_ONE = torch.tensor(1.0)  # subtracting from a number has no `out`
+_PIECE = 2**17  # pixels that are computed together: their temporaries stay in the cache
 
 
 class Group(NamedTuple):
@@ -55,12 +59,10 @@ class _PairLosses(torch.autograd.Function):
         if torch.is_grad_enabled() or gradients[0] is None or gradients[1] is not None or gradients[2] is not None:
             return _plain_gradient(mask_logits, ctx.groups, ctx.weights, gradients), None, None, None
         slopes, ctx.slopes = ctx.slopes, None  # handed over; a second backward pass computes them again
-        result, start = torch.zeros_like(mask_logits), 0
-        for rows, slope in slopes if slopes is not None else _run(mask_logits, ctx.groups, *ctx.weights)[2]:
-            slope.mul_(gradients[0][start : start + len(rows), None, None])
-            result.index_copy_(0, rows, slope.to(result.dtype))
-            start += len(rows)
-        return result, None, None, None
+        slopes = _run(mask_logits, ctx.groups, *ctx.weights)[2] if slopes is None else slopes
+        slopes.mul_(gradients[0][:, None, None])
+        result = fresh_zeros(mask_logits.shape, mask_logits.dtype, mask_logits.device)
+        return result.index_copy_(0, _rows(ctx.groups, result.device), slopes.to(result.dtype)), None, None, None
 
 
 def _plain_gradient(mask_logits: Tensor, groups: list[Group], weights: tuple[float, float], gradients: tuple[Tensor | None, ...]) -> Tensor:
@@ -78,56 +80,87 @@ def plain_pair_losses(mask_logits: Tensor, groups: list[Group]) -> tuple[Tensor,
     """Focal and dice loss of every pair, each [M], all pairs at once."""
     focal, dice = [mask_logits.new_zeros(0)], [mask_logits.new_zeros(0)]
     for rows, masks, targets in groups:
-        logits, truth = _resized(mask_logits[rows], masks.shape[1:]), masks[targets].to(mask_logits.dtype)
-        focal.append(plain_focal(logits, truth, gamma=GAMMA, alpha=ALPHA).flatten(1).mean(1))
-        dice.append(dice_loss(logits, truth, reduction="none"))
+        values = _plain_piece(mask_logits[rows], masks[targets].to(mask_logits.dtype))
+        focal.append(values[0])
+        dice.append(values[1])
     return torch.cat(focal), torch.cat(dice)
 
 
-def _run(mask_logits: Tensor, groups: list[Group], focal_weight: float, dice_weight: float) -> tuple[Tensor, Tensor, list[tuple[Tensor, Tensor]]]:
-    """Losses [M], and piece by piece the rows and the slopes [m, h, w] of the weighted sum."""
+def _plain_piece(logits: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+    resized = _resized(logits, truth.shape[1:])
+    return plain_focal(resized, truth, gamma=GAMMA, alpha=ALPHA).flatten(1).mean(1), dice_loss(resized, truth, reduction="none")
+
+
+def _rows(groups: list[Group], device: torch.device) -> Tensor:
+    return torch.cat([torch.zeros(0, dtype=torch.int64, device=device), *(group.rows for group in groups)])
+
+
+def _run(mask_logits: Tensor, groups: list[Group], focal_weight: float, dice_weight: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Both losses [M], and the slopes [M, h, w] of their weighted sum, a few masks at a time."""
     wide = torch.float64 if mask_logits.dtype == torch.float64 else torch.float32
-    focal, dice, slopes = [mask_logits.new_zeros(0, dtype=wide)], [mask_logits.new_zeros(0, dtype=wide)], []
+    count, device = sum(len(group.rows) for group in groups), mask_logits.device
+    losses, start = mask_logits.new_zeros(2, count, dtype=wide), 0
+    slopes = mask_logits.new_empty(count, *mask_logits.shape[1:], dtype=wide)
     for rows, masks, targets in groups:
-        step = max(_PIECE // max(masks[0].numel(), 1), 1) if mask_logits.device.type == "cpu" else len(rows)
-        for low in range(0, len(rows), step):
-            piece = slice(low, low + step)
-            logits, truth = mask_logits.index_select(0, rows[piece]).to(wide), masks[targets[piece]].to(wide)
-            values = _piece(logits, truth, focal_weight, dice_weight)
-            focal.append(values[0])
-            dice.append(values[1])
-            slopes.append((rows[piece], values[2]))
-    return torch.cat(focal), torch.cat(dice), slopes
+        step = max(_PIECE // max(masks[0].numel(), 1), 1) if device.type == "cpu" else len(rows)
+        for some, which in zip(torch.split(rows, step), torch.split(targets, step), strict=True):
+            here = slice(start, start + len(some))
+            logits, truth = mask_logits.index_select(0, some).to(wide), masks[which]
+            signs = _signs(truth, wide)
+            if signs is None:
+                losses[:, here], slopes[here] = _soft_piece(logits, truth.to(wide), focal_weight, dice_weight)
+            else:
+                losses[:, here], slopes[here] = _hard_piece(logits, signs, focal_weight, dice_weight)
+            start += len(some)
+    return losses[0], losses[1], slopes
 
 
-def _piece(logits: Tensor, truth: Tensor, focal_weight: float, dice_weight: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Both losses [m] and the slope of their weighted sum [m, h, w], for masks [m, H, W] and predictions [m, h, w].
+def _signs(truth: Tensor, dtype: torch.dtype) -> Tensor | None:
+    """y = 1 − 2 t where all of `truth` is 0 or 1; None where it isn't, and where looking would hold up a device."""
+    if truth.dtype == torch.bool:
+        return torch.rsub(truth.view(torch.int8), 1, alpha=2).to(dtype)
+    if truth.device.type != "cpu":
+        return None
+    signs = torch.rsub(truth.to(dtype), 1, alpha=2)
+    if not signs.numel() or all(float(end) == 1 for end in signs.square().aminmax()):
+        return signs
+    check_range("targets", truth, 0.0, 1.0)
+    return None
 
-    With p = σ(x), I = 2 Σ p t + 1 and U = Σ p + Σ t + 1 the dice loss is 1 − I / U, and its slope in x is p (1 − p) (I / U² − 2 t / U).
+
+def _soft_piece(logits: Tensor, truth: Tensor, focal_weight: float, dice_weight: float) -> tuple[Tensor, Tensor]:
+    """Both losses [2, m] and the slope of their weighted sum [m, h, w], for masks [m, H, W] and predictions [m, h, w]."""
+    with torch.enable_grad():
+        leaf = logits.detach().requires_grad_()
+        losses = torch.stack(_plain_piece(leaf, truth))
+        (slope,) = torch.autograd.grad((focal_weight * losses[0] + dice_weight * losses[1]).sum(), leaf)
+    return losses.detach(), slope
+
+
+def _hard_piece(logits: Tensor, signs: Tensor, focal_weight: float, dice_weight: float) -> tuple[Tensor, Tensor]:
+    """The same for masks of 0 and 1, given as y = 1 − 2 t; the memory of both arguments is used up.
+
+    With z = y x:  1 − p_t = q = σ(z),  −ln p_t = c = ln(1 + e^z),  d (q² c) / dx = y q² (q + 2 (1 − q) c),  y α_t = y / 2 + 1 / 2 − α,  p − t = y q.
+    With I = 2 Σ p t + 1 and U = Σ p + Σ t + 1 the dice loss is 1 − I / U, and its slope in x is p (1 − p) (I / U² − 2 t / U).
     """
-    flat, target = _resized(logits, truth.shape[1:]).flatten(1), truth.flatten(1)
-    count, pixels = flat.shape
-    focal, common, union = flat.new_zeros(count), flat.new_ones(count), flat.new_ones(count)
-    blocks = []
-    for x, t in zip(flat.split_with_sizes(_sizes(count, pixels), 1), target.split_with_sizes(_sizes(count, pixels), 1), strict=True):
-        losses, slope = focal_and_slope(x, t, 1 / max(pixels, 1), gamma=GAMMA, alpha=ALPHA)
-        probs = x.sigmoid()
-        focal += losses.sum(1)
-        common += 2 * (probs * t).sum(1)
-        union += probs.sum(1) + t.sum(1)
-        blocks.append((t, slope, probs))
-    inside, outside = (-2 * dice_weight / union)[:, None], (dice_weight * common / union.square())[:, None]
-    for t, slope, probs in blocks:
-        steep = torch.addcmul(probs, probs, probs, value=-1)  # p (1 − p)
-        slope.mul_(focal_weight).addcmul_(steep, (t * inside).add_(outside))
-    slope = torch.cat([slope for _, slope, _ in blocks], 1) if len(blocks) != 1 else blocks[0][1]
-    return focal, 1 - common / union, _brought_back(slope.view(truth.shape), logits.shape[1:])
-
-
-def _sizes(count: int, pixels: int) -> list[int]:
-    """Columns of [count, pixels] in blocks of about `_PIECE` elements."""
-    step = max(_PIECE // max(count, 1), 1)
-    return [min(step, pixels - low) for low in range(0, max(pixels, 1), step)]
+    x, y = _resized(logits, signs.shape[1:]).flatten(1), signs.flatten(1)
+    pixels, scale = y.shape[1], 1 / max(y.shape[1], 1)
+    unlikely, likely, weights, slope = workspace((4, *y.shape), y.dtype, y.device)
+    torch.mul(x, y, out=slope)
+    costs = F.softplus(slope, threshold=40.0)  # e^40 is far from overflow and ln(1 + e^40) is 40 in float64
+    torch.sigmoid(slope, out=unlikely)
+    torch.sub(_ONE, unlikely, out=likely)
+    torch.mul(y, scale / 2, out=weights).add_((0.5 - ALPHA) * scale).mul_(unlikely).mul_(unlikely)
+    torch.addcmul(unlikely, likely, costs, value=2, out=slope).mul_(weights)
+    focal = weights.mul_(costs).mul_(y).sum(1)
+    steep = likely.mul_(unlikely)  # p (1 − p)
+    missed = unlikely.mul_(y)
+    truth = (pixels - y.sum(1)) / 2
+    union = 2 * truth + missed.sum(1) + 1
+    common = 2 * (truth + missed.clamp_max_(0).sum(1)) + 1  # Σ p t = Σ t − Σ (1 − p) t
+    inside, outside = (dice_weight / union)[:, None], (dice_weight * common / union.square())[:, None]
+    y.sub_(1).mul_(inside).add_(outside).mul_(steep).add_(slope, alpha=focal_weight)  # −2 t / U = (y − 1) / U
+    return torch.stack([focal, 1 - common / union]), _brought_back(y.view(signs.shape), logits.shape[1:])
 
 
 def _resized(logits: Tensor, size: torch.Size) -> Tensor:

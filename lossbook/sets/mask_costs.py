@@ -11,10 +11,9 @@ from torch import Tensor
 from lossbook._checks import check_choice, check_floating, check_range, check_same_shape, check_tensor, values_readable, wrong_value
 from lossbook._focal_kernel import widened
 from lossbook._reduction import Reduction, check_reduction, reduce
+from lossbook.sets._cost_sums import ALPHA, cost_sums, plain_sums
 
-ALPHA, GAMMA = 0.25, 2.0  # of the focal loss in MaskFormer
 _PIECE = 2**16  # elements that are computed together: their temporaries stay in the cache
-_SCRATCH = 2**20  # elements of a matrix product's left side
 
 
 class MaskCosts(NamedTuple):
@@ -99,55 +98,28 @@ def pairwise_mask_costs(mask_logits: Tensor, masks: Tensor, *, kind: Literal["fo
     return MaskCosts(*(cost.to(mask_logits.dtype) for cost in mask_costs(flat, truth.to(flat.dtype), focal=kind == "focal")))
 
 
-def mask_costs(mask_logits: Tensor, masks: Tensor, *, focal: bool, scratch: Tensor | None = None) -> MaskCosts:
-    """`pairwise_mask_costs` of [Q, P] and [N, P]: one matrix product of 2 Q rows with the masks.
-
-    Without a gradient, the rows of a few queries at a time go into `scratch`; a caller with many images hands in the same one.
-    """
-    count, pixels = mask_logits.shape
-    if not values_readable(mask_logits) or (mask_logits.requires_grad and torch.is_grad_enabled()):
-        probs, miss = mask_logits.sigmoid(), F.softplus(mask_logits, threshold=40.0)
-        negative = (1 - ALPHA) * probs.square() * miss if focal else miss
-        positive = ALPHA * (1 - probs).square() * (miss - mask_logits) if focal else miss - mask_logits
-        signal, shared = (positive - negative) @ masks.t(), probs @ masks.t()
-        offset, sizes = negative.sum(1), probs.sum(1)
+def mask_costs(mask_logits: Tensor, masks: Tensor, *, focal: bool) -> MaskCosts:
+    """`pairwise_mask_costs` of [Q, P] and [N, P]."""
+    if not values_readable(mask_logits) or not values_readable(masks) or (mask_logits.requires_grad and torch.is_grad_enabled()):
+        table = plain_sums(mask_logits, masks, focal=focal)
     else:
-        rows = mask_scratch(mask_logits, mask_logits.dtype) if scratch is None else scratch
-        signal, shared = (mask_logits.new_empty(count, len(masks)) for _ in range(2))
-        offset, sizes = (mask_logits.new_empty(count) for _ in range(2))
-        for low in range(0, count, len(rows) // 2):
-            some = slice(low, min(low + len(rows) // 2, count))
-            few = mask_logits[some]
-            _fill(few, rows[: len(few)], rows[len(few) : 2 * len(few)], offset[some], focal=focal)
-            products = rows[: 2 * len(few)] @ masks.t()
-            signal[some], shared[some] = products[: len(few)], products[len(few) :]
-            torch.sum(rows[len(few) : 2 * len(few)], 1, out=sizes[some])
-    mask = (signal + offset[:, None]) / max(pixels, 1)
-    return MaskCosts(mask, 1 - (2 * shared + 1) / (sizes[:, None] + masks.sum(1) + 1))
+        table = cost_sums(mask_logits.detach(), with_ones(masks.detach(), mask_logits.dtype), focal=focal)
+    costs = costs_from(table, masks.sum(1), mask_logits.shape[1], focal=focal)
+    return MaskCosts(costs.mask.t(), costs.dice.t())
 
 
-def mask_scratch(mask_logits: Tensor, dtype: torch.dtype) -> Tensor:
-    """Room for the two rows of as many queries of [Q, P] as fit in about four megabytes."""
-    count, pixels = mask_logits.shape
-    return mask_logits.new_empty(2 * max(min(_SCRATCH // max(2 * pixels, 1), count), 1), pixels, dtype=dtype)
+def costs_from(table: Tensor, sizes: Tensor, pixels: int, *, focal: bool) -> MaskCosts:
+    """Both costs [..., N, Q] from a table of sums [..., 1 + N, 2, Q] and the sizes of the masks [..., N]."""
+    first, rows = table[..., :1, :, :], table[..., 1:, :, :]
+    mask = (rows[..., 0, :] + first[..., 0, :]) * ((1 - ALPHA if focal else 1.0) / max(pixels, 1))
+    return MaskCosts(mask, 1 - (2 * rows[..., 1, :] + 1) / (first[..., 1, :] + sizes[..., None] + 1))
 
 
-def _fill(logits: Tensor, signal: Tensor, probs: Tensor, offset: Tensor, *, focal: bool) -> None:
-    """pos − neg, p and rowsum(neg) of some queries. −ln(1 − p) is ln(1 + e^x), and −ln p is x less."""
-    step = max(_PIECE // max(logits.shape[1], 1), 1)
-    for low in range(0, len(logits), step):
-        x, p, s, o = (values[low : low + step] for values in (logits, probs, signal, offset))
-        torch.sigmoid(x, out=p)
-        miss = F.softplus(x, threshold=40.0)
-        if not focal:
-            torch.sum(miss, -1, out=o)
-            torch.neg(x, out=s)
-            continue
-        negative = (p * p).mul_(miss)
-        torch.sum(negative, -1, out=o).mul_(1 - ALPHA)
-        other = torch.rsub(p, 1)
-        torch.mul(other.mul_(other), miss.sub_(x), out=s)
-        s.mul_(ALPHA).sub_(negative, alpha=1 - ALPHA)
+def with_ones(masks: Tensor, dtype: torch.dtype) -> Tensor:
+    """Masks [N, P] after a row of ones, [1 + N, P]."""
+    rows = masks.new_empty(1 + len(masks), masks.shape[1], dtype=dtype)
+    rows[0], rows[1:] = 1, masks
+    return rows
 
 
 def point_costs(scores: Tensor, masks: Tensor) -> MaskCosts:
