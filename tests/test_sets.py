@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from transformers.models.maskformer import modeling_maskformer as maskformer
 from lossbook import sets
 from lossbook.boxes import pairwise_giou, to_xyxy
 from lossbook.sets import _mask_matching, _targets, mask_loss
+from lossbook.sets._points import smallest
 from lossbook.sets.box_loss import pairwise_box_costs
 from tests.tolerances import assert_near
 
@@ -568,13 +570,51 @@ def test_large_masks_go_in_pieces(monkeypatch: pytest.MonkeyPatch, generator: to
     for points in (None, 30):
         results = []
         for piece in (2**17, 37):
-            for module in ("_mask_pairs", "_cost_sums", "_points"):
+            for module in ("_mask_pairs", "_cost_sums", "_points", "_point_pairs"):
                 monkeypatch.setattr(f"lossbook.sets.{module}._PIECE", piece)
             criterion = sets.MaskSetLoss(CLASSES, num_points=points)
             seeded = lambda a, b: criterion(a, b, targets, generator=torch.Generator().manual_seed(0)).total  # noqa: B023, E731
             results.append(gradients(seeded, logits, mask_logits))
         for whole, pieced in zip(*results, strict=True):
             assert_near(whole, pieced)
+
+
+def test_the_smallest_of_each_row_whatever_their_spread(generator: torch.Generator) -> None:
+    """Random, sorted, equal and missing values; a guess from a sample must not show."""
+    rows = torch.randn(40, 4000, generator=generator).abs()
+    rows[1], rows[2], rows[3] = rows[1].sort().values, 1.0, rows[3].round()
+    rows[4, ::3], rows[5, 32:64] = math.nan, 0.0
+    rows[6, ::32], rows[7, ::32] = 9.0, 0.0  # the sample says nothing about the rest
+    for count in (1, 7, 1000, 2600, 3999):
+        found = smallest(rows, count)
+        assert all(len(set(chosen)) == count for chosen in found.tolist())
+        torch.testing.assert_close(rows.gather(1, found).sort(1).values, rows.sort(1).values[:, :count], rtol=0, atol=0, equal_nan=True)
+    assert smallest(rows, 0).shape == (40, 0)
+    assert smallest(rows[:0], 7).shape == (0, 7)
+    assert smallest(rows, 4000).sort(1).values.equal(torch.arange(4000).expand(40, -1))
+
+
+@pytest.mark.parametrize("points", [None, 500])
+def test_steps_do_not_share_memory(points: int | None, generator: torch.Generator) -> None:
+    """Two losses before either goes backward, gradients that add up, and four threads at once; gradients of more than a huge page."""
+    criterion = sets.MaskSetLoss(CLASSES, num_points=points)
+    scenes = [mask_scene([3, 2], generator, queries=50, size=80) for _ in range(2)]
+    given = None if points is None else torch.rand(points, 2, generator=generator)
+
+    def slope(scene: Any) -> Tensor:
+        return gradients(lambda a, b: criterion(a, b, scene[2], points=given).total, *scene[:2])[2]
+
+    alone = [slope(scene) for scene in scenes]
+    leaves = [scene[1].clone().requires_grad_() for scene in scenes]
+    losses = [criterion(scene[0], leaf, scene[2], points=given).total for scene, leaf in zip(scenes, leaves, strict=True)]
+    for loss in (losses[0], losses[1]):
+        loss.backward(retain_graph=True)
+    losses[0].backward()
+    assert_near(leaves[0].grad, 2 * alone[0])
+    assert_near(leaves[1].grad, alone[1])
+    with ThreadPoolExecutor(4) as pool:
+        for found, expected in zip(pool.map(slope, scenes * 8), alone * 8, strict=True):
+            assert_near(found, expected)
 
 
 def test_a_device_gets_batched_costs_and_a_single_group(monkeypatch: pytest.MonkeyPatch, generator: torch.Generator) -> None:

@@ -62,10 +62,11 @@ def _fill_focal(x: Tensor, signal: Tensor, probs: Tensor, negative: Tensor, rest
 
 
 def _fill_entropy(x: Tensor, signal: Tensor, probs: Tensor, negative: Tensor, rest: Tensor, offset: Tensor) -> None:
-    """The same for cross-entropy, whose pos − neg is −x."""
-    _sigmoid_and_log(x, probs, negative)
-    offset -= negative.sub_(x).sum(1)
-    torch.neg(x, out=signal)
+    """The same for cross-entropy, whose pos − neg is −x. Sampled logits come point by point, and are read in that order once."""
+    rest.copy_(x)
+    _sigmoid_and_log(rest, probs, negative)
+    offset -= negative.sub_(rest).sum(1)
+    torch.neg(rest, out=signal)
 
 
 def _sigmoid_and_log(x: Tensor, probs: Tensor, logs: Tensor) -> None:

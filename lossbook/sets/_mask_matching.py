@@ -39,7 +39,7 @@ def costs_by_image(mask_logits: Tensor, masks: Sequence[Tensor], points: Tensor 
                 scores = scores.flatten(1)
             else:
                 read = [read_shared(values, corners(points[layer, image], values.shape[1:], wide)) for values in (scores, truth)]
-                scores, right = read[0].t().contiguous(), with_ones(read[1].t(), wide)
+                scores, right = read[0].t(), with_ones(read[1].t(), wide)
             table[layer, image, : len(right)] = cost_sums(scores, right, focal=points is None)
             sizes[layer, image, : len(truth)] = right[1:].sum(1)
     pixels = mask_logits.shape[-2:].numel() if points is None else points.shape[2]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -14,6 +15,7 @@ from lossbook.sets._cost_sums import ALPHA, GAMMA
 from lossbook.sets._memory import fresh_zeros, workspace
 from lossbook.sets.mask_costs import dice_loss
 
+Losses = Callable[[Tensor], tuple[Tensor, Tensor]]
 _ONE = torch.tensor(1.0)  # subtracting from a number has no `out`
 _PIECE = 2**17  # pixels that are computed together: their temporaries stay in the cache
 
@@ -27,10 +29,10 @@ class Group(NamedTuple):
 
 
 class PairLosses(NamedTuple):
-    """Of every pair, [M]: the weighted sum, and the focal loss (a mean over the pixels) and the dice loss that it is made of."""
+    """Of every pair, [M]: the weighted sum, and the mask loss (a mean over the pixels) and the dice loss that it is made of."""
 
     weighted: Tensor
-    focal: Tensor
+    mask: Tensor
     dice: Tensor
 
 
@@ -57,7 +59,7 @@ class _PairLosses(torch.autograd.Function):
         if all(gradient is None for gradient in gradients):
             return None, None, None, None
         if torch.is_grad_enabled() or gradients[0] is None or gradients[1] is not None or gradients[2] is not None:
-            return _plain_gradient(mask_logits, ctx.groups, ctx.weights, gradients), None, None, None
+            return plain_gradient(mask_logits, lambda leaf: plain_pair_losses(leaf, ctx.groups), ctx.weights, gradients), None, None, None
         slopes, ctx.slopes = ctx.slopes, None  # handed over; a second backward pass computes them again
         slopes = _run(mask_logits, ctx.groups, *ctx.weights)[2] if slopes is None else slopes
         slopes.mul_(gradients[0][:, None, None])
@@ -65,13 +67,13 @@ class _PairLosses(torch.autograd.Function):
         return result.index_copy_(0, _rows(ctx.groups, result.device), slopes.to(result.dtype)), None, None, None
 
 
-def _plain_gradient(mask_logits: Tensor, groups: list[Group], weights: tuple[float, float], gradients: tuple[Tensor | None, ...]) -> Tensor:
-    """The gradient from torch's own operations, so that it can itself be differentiated."""
+def plain_gradient(mask_logits: Tensor, losses: Losses, weights: tuple[float, float], gradients: tuple[Tensor | None, ...]) -> Tensor:
+    """The gradient of the weighted sum and of both losses, from torch's own operations, so that it can itself be differentiated."""
     create = torch.is_grad_enabled()
     with torch.enable_grad():
         leaf = mask_logits if create else mask_logits.detach().requires_grad_()
-        focal, dice = plain_pair_losses(leaf, groups)
-        values = zip((weights[0] * focal + weights[1] * dice, focal, dice), gradients, strict=True)
+        mask, dice = losses(leaf)
+        values = zip((weights[0] * mask + weights[1] * dice, mask, dice), gradients, strict=True)
         total = torch.stack([(value * gradient).sum() for value, gradient in values if gradient is not None]).sum()
         return torch.autograd.grad(total, leaf, create_graph=create)[0]
 

@@ -5,15 +5,12 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from lossbook._checks import check_choice, check_floating, check_range, check_same_shape, check_tensor, values_readable, wrong_value
 from lossbook._focal_kernel import widened
 from lossbook._reduction import Reduction, check_reduction, reduce
 from lossbook.sets._cost_sums import ALPHA, cost_sums, plain_sums
-
-_PIECE = 2**16  # elements that are computed together: their temporaries stay in the cache
 
 
 class MaskCosts(NamedTuple):
@@ -120,20 +117,3 @@ def with_ones(masks: Tensor, dtype: torch.dtype) -> Tensor:
     rows = masks.new_empty(1 + len(masks), masks.shape[1], dtype=dtype)
     rows[0], rows[1:] = 1, masks
     return rows
-
-
-def point_costs(scores: Tensor, masks: Tensor) -> MaskCosts:
-    """Cross-entropy and dice cost from logits [P, Q] and masks [P, N] at sampled points; [Q, N]. For cross-entropy pos − neg is −x."""
-    points, count = scores.shape
-    truth = masks.t().contiguous()
-    offset, sizes = scores.new_zeros(count), scores.new_zeros(count)
-    signal, shared = (scores.new_zeros(len(truth), count) for _ in range(2))
-    step = max(_PIECE // max(count, 1), 1) if scores.device.type == "cpu" else max(points, 1)
-    for low in range(0, points, step):
-        x, t = scores[low : low + step], truth[:, low : low + step]
-        probs = x.sigmoid()
-        offset += F.softplus(x, threshold=40.0).sum(0)
-        sizes += probs.sum(0)
-        signal.addmm_(t, x)
-        shared.addmm_(t, probs)
-    return MaskCosts((offset - signal).t() / max(points, 1), (1 - (2 * shared + 1) / (sizes + truth.sum(1)[:, None] + 1)).t())

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from lossbook._checks import check_count, check_floating, check_number, wrong_value
@@ -15,10 +14,10 @@ from lossbook._focal_kernel import widened
 from lossbook.sets._class_loss import class_loss
 from lossbook.sets._mask_matching import matching_costs
 from lossbook.sets._mask_pairs import Group, PairLosses, pair_losses
-from lossbook.sets._points import drawn_points, read_own, sampled, uncertain_points
+from lossbook.sets._point_pairs import point_pair_losses
+from lossbook.sets._points import drawn_points, read_own, uncertain_places
 from lossbook.sets._result import SetLoss, set_loss
 from lossbook.sets._targets import Objects, Pairs, averaged_over_ranks, check_weights, read_pairs, read_targets
-from lossbook.sets.mask_costs import dice_loss
 from lossbook.sets.matching import Assignment, assign
 
 
@@ -126,8 +125,7 @@ class MaskSetLoss(torch.nn.Module):
         if self.num_points is None:
             losses = pair_losses(flat, groups, self.weights["mask"], self.weights["dice"])
         else:
-            mask, dice = self._point_losses(flat, groups, given, generator)
-            losses = PairLosses(self.weights["mask"] * mask + self.weights["dice"] * dice, mask, dice)
+            losses = self._point_losses(flat, groups, given, generator)
         weighted, mask, dice = (loss.view(layers, matched).sum(1).to(log_probs.dtype) / max(number, 1.0) for loss in losses)
         classes = class_loss(wide, log_probs, pairs.classes, self.no_object_weight, weight)
         total = self.weights["class"] * classes.sum() + weighted.sum()
@@ -149,26 +147,19 @@ class MaskSetLoss(torch.nn.Module):
                 wrong_value("points", f"have shape [P, 2] or [{logits.shape[-3]}, P, 2]", tuple(points.shape))
         return (logits, mask_logits) if logits.ndim == 4 else (logits[None], mask_logits[None])
 
-    def _point_losses(
-        self, mask_logits: Tensor, groups: list[Group], points: Tensor | None, generator: torch.Generator | None
-    ) -> tuple[Tensor, Tensor]:
-        """Cross-entropy and dice of every pair at its points, each [M], for predictions [R, H, W]."""
+    def _point_losses(self, mask_logits: Tensor, groups: list[Group], points: Tensor | None, generator: torch.Generator | None) -> PairLosses:
+        """Cross-entropy and dice of every pair at its points, for predictions [R, H, W]."""
         rows = torch.cat([group.rows for group in groups]) if groups else torch.zeros(0, dtype=torch.int64, device=mask_logits.device)
-        chosen = widened(mask_logits[rows])
+        chosen = widened(mask_logits.detach()[rows])
         if points is None:
             assert self.num_points is not None
-            place = uncertain_points(chosen.detach(), self.num_points, self.oversample, self.importance, generator)
+            place = uncertain_places(chosen, self.num_points, self.oversample, self.importance, generator).to(chosen.dtype)
         else:
-            place = points.flatten(0, 1)[rows // max(len(mask_logits) // points[..., 0, 0].numel(), 1)]
-        scores = sampled(chosen, place)
-        truth, start = [scores.new_zeros(0, place.shape[1])], 0
-        for group in groups:
-            own = place[start : start + len(group.rows)].to(scores.dtype)
-            truth.append(read_own(group.masks.to(scores.device), group.targets.to(scores.device), own))
-            start += len(group.rows)
-        target = torch.cat(truth)
-        mask = F.binary_cross_entropy_with_logits(scores, target, reduction="none").mean(1)
-        return mask, dice_loss(scores, target.clamp(0, 1), reduction="none")
+            place = 2 * points.flatten(0, 1)[rows // max(len(mask_logits) // points[..., 0, 0].numel(), 1)].to(chosen.dtype) - 1
+        own = torch.split(place, [len(group.rows) for group in groups])
+        truth = [read_own(group.masks.to(place.device), group.targets.to(place.device), some) for group, some in zip(groups, own, strict=True)]
+        target = torch.cat(truth) if truth else place[..., 0]
+        return point_pair_losses(mask_logits, rows, place, target, self.weights["mask"], self.weights["dice"])
 
 
 def _groups(assignments: Assignment, masks: list[Tensor], count: int) -> list[Group]:
