@@ -17,6 +17,7 @@ Chapters: balancing, conflict. A step of a training loop with PCGrad, and no tra
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -29,7 +30,7 @@ from lossbook._checks import check_choice, check_floating, check_integer, check_
 __all__ = ["UncertaintyWeighting", "mgda", "pcgrad", "task_gradients"]
 
 _Array = npt.NDArray[np.float64]
-_COLUMNS = 1 << 14  # of the rows that are multiplied at once: a few rows of so many stay in a cache
+_COLUMNS = 1 << 16  # of the rows that are multiplied at once: a few rows of so many stay in a cache
 KINDS = ("regression", "classification")
 
 
@@ -152,24 +153,42 @@ def task_gradients(losses: Tensor | Sequence[Tensor], parameters: Iterable[Tenso
     return torch.stack([torch.cat([part.flatten() for part in row]) for row in rows])
 
 
-def _products(rows: Tensor) -> Tensor:
-    """rows rowsᵀ; of long rows as a sum over blocks of columns, since one product of a few long rows fetches them from memory again and again."""
-    whole = rows.shape[1] // _COLUMNS * _COLUMNS
-    if whole < 16 * _COLUMNS:
-        return rows @ rows.T
-    blocks, rest = rows[:, :whole].reshape(len(rows), -1, _COLUMNS).transpose(0, 1), rows[:, whole:]
-    return torch.bmm(blocks, blocks.mT).sum(0) + rest @ rest.T
+def _wide(gradients: Tensor) -> Tensor:
+    """Without a graph, and half precision as float32, in which 300² does not overflow."""
+    rows = gradients.detach()
+    return rows if rows.dtype in (torch.float32, torch.float64) else rows.float()
+
+
+def _products(rows: Tensor) -> _Array:
+    """rows rowsᵀ, on the host.
+
+    There each row meets itself and those below it. BLAS packs both sides of a product of matrices first, which costs more than it saves where these
+    are a few long rows; a matrix times a vector is not packed, and half of the products need not be taken.
+    """
+    if rows.device.type != "cpu":
+        return (rows @ rows.T).cpu().numpy().astype(np.float64)
+    values, products = rows.numpy(), np.zeros((len(rows), len(rows)))
+    with np.errstate(all="ignore"):  # what is not finite is found, and named, in the result
+        for start in range(0, rows.shape[1], _COLUMNS):
+            block = values[:, start : start + _COLUMNS]
+            for task, row in enumerate(block):
+                products[task, task:] += block[task:] @ row
+    for task, row in enumerate(products):
+        products[task:, task] = row[task:]
+    return products
 
 
 def _gramian(gradients: Tensor) -> _Array:
-    """Inner products of all pairs of rows, on the host: the only copy from the device. Half precision is widened, or 300² would overflow."""
+    """Inner products of all pairs of rows, on the host: the only copy from the device, and all that is searched for NaN and infinities.
+
+    Either in a row makes its own product so, and no product of two rows exceeds the larger of their own.
+    """
     check_floating("gradients", gradients)
     check_ndim("gradients", gradients, 2, "[T, P]")
     if len(gradients) == 0:
         wrong_value("gradients", "have shape [T, P] with at least one task", tuple(gradients.shape))
-    rows = gradients.detach() if gradients.dtype in (torch.float32, torch.float64) else gradients.detach().float()
-    gramian: _Array = _products(rows).cpu().numpy().astype(np.float64)
-    if not np.isfinite(gramian).all():
+    gramian = _products(_wide(gradients))
+    if not all(map(math.isfinite, gramian.diagonal().tolist())):
         wrong_value("gradients", "be finite, and their squared norms too", "NaN or an infinity")
     return gramian
 
@@ -226,13 +245,16 @@ def pcgrad(gradients: Tensor, *, order: Tensor | Sequence[Sequence[int]] | None 
                 share = -products[other] / gramian[other][other]
                 total[other] += share
                 products = [product + share * step for product, step in zip(products, gramian[other], strict=True)]
-    return _combine(total, gradients.detach())
+    return _combine(total, gradients)
 
 
 def _combine(weights: Sequence[float], gradients: Tensor) -> Tensor:
     """Σ_t weights_t gradients_t; in half precision the sum is taken in float32."""
-    wide = gradients if gradients.dtype in (torch.float32, torch.float64) else gradients.float()
-    return (torch.tensor(weights, dtype=wide.dtype, device=wide.device) @ wide).to(gradients.dtype)
+    rows = _wide(gradients)
+    if rows.device.type != "cpu":
+        return (torch.tensor(weights, dtype=rows.dtype, device=rows.device) @ rows).to(gradients.dtype)
+    values = rows.numpy()
+    return torch.from_numpy(values.T @ np.asarray(weights, values.dtype)).to(gradients.dtype)
 
 
 def mgda(gradients: Tensor) -> Tensor:
@@ -270,13 +292,12 @@ def _simplex(weights: _Array) -> _Array:
     return scaled
 
 
-def _hull_point(cosines: _Array, inverse: _Array, rows: list[int]) -> _Array:
+def _hull_point(cosines: _Array, d: _Array) -> _Array:
     """cosines x = |v|² d and d·x = 1, bordered since the cosines alone are singular where v = 0; NaN where the rows are dependent."""
-    d = inverse[rows]
-    bordered = np.zeros((len(d) + 1, len(d) + 1))
-    bordered[:-1, :-1], bordered[:-1, -1], bordered[-1, :-1] = cosines[np.ix_(rows, rows)], -d, d
+    bordered, right = np.zeros((len(d) + 1, len(d) + 1)), np.zeros(len(d) + 1)
+    bordered[:-1, :-1], bordered[:-1, -1], bordered[-1, :-1], right[-1] = cosines, -d, d, 1.0
     try:
-        solution: _Array = np.linalg.solve(bordered, np.eye(len(bordered))[-1])
+        solution: _Array = np.asarray(np.linalg.solve(bordered, right), np.float64)
     except np.linalg.LinAlgError:
         solution = np.full(len(bordered), np.nan)
     return solution[:-1]
@@ -288,13 +309,14 @@ def _nearest_point(gramian: _Array) -> _Array:
     It works on rows of length one, so that lengths of different magnitude cost no digits: with x_t = w_t |g_t| and d_t = 1 / |g_t|, the shortest
     combination of a set of rows solves cosines x ∝ d, and it is the shortest of all where cosines x ≥ |v|² d.
     """
-    lengths = np.sqrt(gramian.diagonal())
+    lengths: _Array = np.sqrt(gramian.diagonal())
     shortest = int(lengths.argmin())
     if lengths[shortest] == 0:
         only: _Array = np.eye(len(gramian))[shortest]
         return only
-    inverse, cosines = lengths[shortest] / lengths, gramian / np.outer(lengths, lengths)
-    whole = _hull_point(cosines, inverse, list(range(len(gramian))))
+    inverse: _Array = lengths[shortest] / lengths
+    cosines: _Array = gramian / lengths / lengths[:, None]
+    whole = _hull_point(cosines, inverse)
     if whole.min() > 0:  # the nearest point of the affine hull lies inside the simplex: no walk needed
         return _simplex(whole * inverse)
     support, x, nearest, least = [shortest], np.eye(len(gramian))[shortest], np.empty(0), float("inf")
@@ -310,7 +332,7 @@ def _nearest_point(gramian: _Array) -> _Array:
         support.append(entering)
         while True:
             present = x[support]
-            target = _hull_point(cosines, inverse, support)
+            target = _hull_point(cosines[np.ix_(support, support)], inverse[support])
             if present[-1] == 0 and not target[-1] > 0:  # to rounding, the row that entered lies in the hull of the others
                 return _simplex(nearest * inverse)
             if target.min() > 0:

@@ -133,6 +133,13 @@ def test_long_gradients_are_multiplied_in_blocks_to_the_same_end(device: torch.d
     torch.testing.assert_close(pcgrad(gradients.to(device), order=order).cpu(), surgery(gradients, [order.tolist()] * 3), rtol=1e-9, atol=1e-12)
 
 
+def test_any_layout_in_memory_gives_the_same(device: torch.device, generator: torch.Generator) -> None:
+    gradients = torch.randn(4, 60, generator=generator, dtype=torch.float64).to(device)
+    for other in (gradients.T.contiguous().T, torch.stack([gradients, gradients], dim=-1)[..., 0], gradients.clone().requires_grad_()):
+        torch.testing.assert_close(mgda(other), mgda(gradients))
+        torch.testing.assert_close(pcgrad(other, order=torch.arange(4)), pcgrad(gradients, order=torch.arange(4)))
+
+
 def test_pcgrad_is_torchjds(monkeypatch: pytest.MonkeyPatch, generator: torch.Generator) -> None:
     """torchjd draws its orders with `torch.randperm`; hand it the rows of ours."""
     for tasks in (2, 5, 10):
@@ -236,6 +243,8 @@ def test_half_precision_is_widened(dtype: torch.dtype, device: torch.device) -> 
         (lambda: pcgrad(torch.ones(0, 2)), ValueError, "at least one task"),
         (lambda: pcgrad(torch.ones(2, 2, dtype=torch.long)), TypeError, "`gradients` should have a floating-point"),
         (lambda: mgda(torch.tensor([[1.0, math.inf]])), ValueError, "`gradients` should be finite"),
+        (lambda: mgda(torch.tensor([[1.0, 1.0], [math.nan, 0.0]])), ValueError, "`gradients` should be finite"),
+        (lambda: pcgrad(torch.tensor([[1.0, 1.0], [0.0, 1e20]])), ValueError, "and their squared norms too"),
         (lambda: pcgrad(torch.ones(2, 2), order=torch.tensor([0, 0])), ValueError, "`order` should hold permutations"),
         (lambda: pcgrad(torch.ones(2, 2), order=torch.tensor([[0, 1]])), ValueError, "`order` should hold permutations"),
         (lambda: pcgrad(torch.ones(2, 2), order=torch.ones(2)), TypeError, "`order` should have an integer dtype"),
