@@ -12,6 +12,7 @@ from torch import Tensor
 from lossbook import _checks
 
 _Array = npt.NDArray[np.float64]
+_Places = npt.NDArray[np.int64]
 
 
 class ParityFrontier(NamedTuple):
@@ -32,16 +33,17 @@ def check_groups(groups: Tensor, parameter: str, reference: Tensor) -> int:
     _checks.check_ndim("groups", groups, 1, "[N]")
     if groups.numel() == 0:
         _checks.wrong_value("groups", "have at least one element", "none")
-    if int(groups.min()) < 0:
-        _checks.wrong_value("groups", "be at least 0", int(groups.min()))
-    return int(groups.max()) + 1
+    least, most = (int(extreme) for extreme in torch.aminmax(groups))
+    if least < 0:
+        _checks.wrong_value("groups", "be at least 0", least)
+    return most + 1
 
 
 def check_binary(parameter: str, value: Tensor) -> None:
     """`value` is a vector in [0, 1]: decisions, labels or probabilities."""
     _checks.check_tensor(parameter, value)
     _checks.check_ndim(parameter, value, 1, "[N]")
-    _checks.check_range(parameter, value.double(), 0, 1)
+    _checks.check_range(parameter, value.byte() if value.dtype == torch.bool else value, 0, 1)
 
 
 def parity_frontier(
@@ -82,32 +84,27 @@ def parity_frontier(
     if labels is not None:
         check_binary("labels", labels)
         _checks.check_same_shape("labels", labels, "probs", probs)
-    missing = (groups.bincount(minlength=count) == 0).nonzero().flatten().tolist()
-    if missing:
-        _checks.wrong_value("groups", "give every id up to the largest a member", f"no member of {missing[0]}")
-    curves = _curves(probs, groups, count, labels, randomize)
-    spread = max(curve.best for curve in curves) - min(curve.best for curve in curves)
+    curves = _curves(probs, _members(groups, count), labels, randomize)
+    best = [curve.best for curve in curves]
     if isinstance(gaps, Tensor):
         check_binary("gaps", gaps)
         grid = gaps.double().cpu().numpy()
     else:
         _checks.check_count("gaps", gaps, low=2)
-        grid = np.linspace(0, spread, gaps)
+        grid = np.linspace(0, max(best) - min(best), gaps)
     errors, thresholds = _mixed_frontier(curves, grid) if randomize else _threshold_frontier(curves, grid)
-    return ParityFrontier(*(torch.as_tensor(part).to(probs.device) for part in (grid, errors, thresholds)))
+    return ParityFrontier(*(torch.from_numpy(part).to(probs.device) for part in (grid, errors, thresholds)))
 
 
 class _Curve(NamedTuple):
-    """One group: selection rates [B + 1] from 0 to 1, error at each (a share of all people), and the probability of each block between them [B]."""
+    """One group: selection rates [B + 1] from 0 to 1, error at each (a share of all people), the probability of each block between them [B], and
+    the place of the least error, the lowest such.
+    """
 
     rates: _Array
     errors: _Array
     probs: _Array
-
-    @property
-    def place(self) -> int:
-        """Where the least error is; the lowest such rate."""
-        return int(self.errors.argmin())
+    place: int
 
     @property
     def best(self) -> float:
@@ -115,48 +112,58 @@ class _Curve(NamedTuple):
         return float(self.rates[self.place])
 
 
-def _curves(probs: Tensor, groups: Tensor, count: int, labels: Tensor | None, pool: bool) -> list[_Curve]:
+def _members(groups: Tensor, count: int) -> list[_Places]:
+    """Who is in each group."""
+    ids, found = groups.cpu().numpy(), []
+    for group in range(count):
+        found.append(np.flatnonzero(ids == group))
+        if len(found[-1]) == 0:
+            _checks.wrong_value("groups", "give every id up to the largest a member", f"no member of {group}")
+    return found
+
+
+def _curves(probs: Tensor, members: list[_Places], labels: Tensor | None, pool: bool) -> list[_Curve]:
     """Each group's curve. A probability and a label are sorted as one integer: the bits of a float64 in [0, 1] rise with it, and leave two free."""
     keys = np.abs(probs.detach().double().cpu().numpy()).view(np.int64) << 1  # abs: -0.0 has another sign bit
     if labels is not None:
         keys |= (labels == 1).cpu().numpy()
-    members = groups.cpu().numpy()
-    ranked = [torch.from_numpy(keys[np.flatnonzero(members == g)]).sort().values for g in range(count)]  # of integers: torch sorts by digits
+    ranked = [torch.from_numpy(keys[own]).sort().values for own in members]  # of integers: torch sorts by digits
     return [_curve(own.numpy()[::-1], labels is not None, pool, len(keys)) for own in ranked]
 
 
-def _curve(keys: npt.NDArray[np.int64], labelled: bool, pool: bool, total: int) -> _Curve:
-    people, bits = len(keys), keys >> 1
-    ends = np.append(np.flatnonzero(bits[1:] != bits[:-1]), people - 1)  # people of equal probability are selected together
-    scores, sizes = bits[ends].view(np.float64), np.diff(ends, prepend=-1)
-    sums = np.diff((keys & 1).cumsum()[ends], prepend=0) if labelled else sizes * scores
-    if labelled and pool:
-        sizes, sums = _pool_adjacent_violators(sizes, sums)
-        scores = sums / sizes
-    errors = np.append(0, (sizes - 2 * sums).cumsum()) + sums.sum()
-    return _Curve(np.append(0, sizes.cumsum()) / people, errors / total, scores)
+def _curve(keys: _Places, labelled: bool, pool: bool, total: int) -> _Curve:
+    bits = keys >> 1
+    ends = np.flatnonzero(bits[1:] != bits[:-1])  # people of equal probability are selected together
+    selected = np.concatenate([[0], ends + 1, [len(keys)]])
+    scores = bits[selected[1:] - 1].view(np.float64)
+    if labelled:
+        positives = np.concatenate([[0], (keys & 1).cumsum()[selected[1:] - 1]])
+        if pool:
+            selected, positives = _upper_hull(selected, positives)
+            scores = (positives[1:] - positives[:-1]) / (selected[1:] - selected[:-1])
+    sizes = selected[1:] - selected[:-1]
+    sums = positives[1:] - positives[:-1] if labelled else sizes * scores
+    errors = (np.concatenate([[0], (sizes - 2 * sums).cumsum()]) + sums.sum()) / total
+    return _Curve(selected / len(keys), errors, scores, int(errors.argmin()))
 
 
-def _pool_adjacent_violators(sizes: npt.NDArray[np.int64], sums: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Merge neighbours until the share of positives falls from block to block (the upper hull of the cumulative positives): sizes and sums.
+def _upper_hull(x: _Places, y: _Places) -> tuple[_Places, _Places]:
+    """The corners of the least concave curve above points whose x rises: what pooling adjacent violators leaves.
 
-    Neighbours that violate the order end up in one block, whatever else is merged: so all of them are merged at once, eight times, which leaves
-    little of a large sample, and scipy's loop does the rest.
+    A point that is not above the line between its neighbours is no corner, whatever else goes: so all such points go at once, again and again, until
+    none is left; scipy's loop ends what would take more than thirty rounds.
     """
+    for _ in range(30):
+        across, up = x[1:] - x[:-1], y[1:] - y[:-1]
+        is_corner = up[:-1] * across[1:] > up[1:] * across[:-1]  # in integers, so exact
+        if is_corner.all():
+            return x, y
+        kept = np.concatenate([[0], np.flatnonzero(is_corner) + 1, [len(x) - 1]])
+        x, y = x[kept], y[kept]
     from scipy.optimize import isotonic_regression
 
-    for _ in range(8):
-        falls = np.flatnonzero(sums[:-1] * sizes[1:] > sums[1:] * sizes[:-1])  # in integers, so exact
-        if len(falls) == len(sizes) - 1:
-            return sizes, sums
-        sizes, sums = _merge(sizes, falls), _merge(sums, falls)
-    ends = isotonic_regression(-sums / sizes, weights=sizes).blocks[1:-1] - 1
-    return _merge(sizes, ends), _merge(sums, ends)
-
-
-def _merge(values: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Sums over blocks, given where all blocks but the last end."""
-    return np.add.reduceat(values, np.append(0, ends + 1))
+    kept = isotonic_regression(-(y[1:] - y[:-1]) / (x[1:] - x[:-1]), weights=x[1:] - x[:-1]).blocks
+    return x[kept], y[kept]
 
 
 def _mixed_frontier(curves: list[_Curve], gaps: _Array) -> tuple[_Array, _Array]:
@@ -164,19 +171,26 @@ def _mixed_frontier(curves: list[_Curve], gaps: _Array) -> tuple[_Array, _Array]
 
     What either costs rises the further it goes, since the curves are convex: so sorting all steps by their slope is the best order.
     """
-    highest, lowest = max(curve.best for curve in curves), min(curve.best for curve in curves)
+    best = [curve.best for curve in curves]
+    highest, lowest = max(best), min(best)
     down, down_widths = _edge([(curve.rates[: curve.place + 1], curve.errors[: curve.place + 1]) for curve in curves])
     up, up_widths = _edge([(1 - curve.rates[curve.place :][::-1], curve.errors[curve.place :][::-1]) for curve in curves])
-    order = np.append(down, up).argsort(kind="stable")
-    lowered = np.append(down_widths, np.zeros_like(up_widths))[order]
-    raised = np.append(np.zeros_like(down_widths), up_widths)[order]
-    closed = np.append(0, (lowered + raised).cumsum())
-    drop = np.interp(highest - lowest - gaps, closed, np.append(0, lowered.cumsum()))  # np.interp holds the ends: gaps beyond the widest are free
+    order = np.concatenate([down, up]).argsort(kind="stable")
+    widths = np.concatenate([down_widths, up_widths])[order]
+    closed, lowered = _sums(widths), _sums(np.where(order < len(down), widths, 0.0))
+    drop = np.interp(highest - lowest - gaps, closed, lowered)  # np.interp holds the ends: gaps beyond the widest are free
     top = highest - drop
     bottom = np.minimum(lowest + np.maximum(highest - lowest - gaps, 0) - drop, top)
-    rates = [np.clip(curve.best, bottom, top) for curve in curves]
+    rates = [np.minimum(np.maximum(rate, bottom), top) for rate in best]
     errors = sum((np.interp(rate, curve.rates, curve.errors) for rate, curve in zip(rates, curves, strict=True)), np.zeros_like(gaps))
     return errors, np.stack([_threshold(curve, rate) for rate, curve in zip(rates, curves, strict=True)], axis=1)
+
+
+def _sums(values: _Array) -> _Array:
+    """Running sums, from 0 on: what a sample of a few thousand costs is the number of calls, and np.append takes three."""
+    sums = np.zeros(len(values) + 1)
+    values.cumsum(out=sums[1:])
+    return sums
 
 
 def _edge(sides: list[tuple[_Array, _Array]]) -> tuple[_Array, _Array]:
@@ -184,11 +198,15 @@ def _edge(sides: list[tuple[_Array, _Array]]) -> tuple[_Array, _Array]:
 
     A side has a group's rates from 0 to its best, and the errors there. At a rate u the groups pay whose best rate is above u.
     """
-    slopes = [-(np.diff(errors) / np.diff(rates))[::-1] for rates, errors in sides]
+    jumps = []
+    for rates, errors in sides:
+        slopes = ((errors[:-1] - errors[1:]) / (rates[1:] - rates[:-1]))[::-1]
+        slopes[1:] -= slopes[:-1].copy()
+        jumps.append(slopes)
     starts = np.concatenate([rates[:0:-1] for rates, _ in sides])
-    jumps = np.concatenate([np.diff(slope, prepend=0) for slope in slopes])
     order = (-starts).argsort(kind="stable")
-    return jumps[order].cumsum(), -np.diff(starts[order], append=0)
+    starts = starts[order]
+    return np.concatenate(jumps)[order].cumsum(), starts - np.concatenate([starts[1:], [0.0]])
 
 
 def _threshold(curve: _Curve, rates: _Array) -> _Array:
@@ -214,7 +232,7 @@ def _threshold_frontier(curves: list[_Curve], gaps: _Array) -> tuple[_Array, _Ar
     return errors, thresholds
 
 
-def _running_minima(values: _Array) -> list[npt.NDArray[np.int64]]:
+def _running_minima(values: _Array) -> list[_Places]:
     """Where the least of the 2^k values from each position on is, for every k."""
     table = [np.arange(len(values))]
     while 2 ** len(table) <= len(values):
@@ -224,9 +242,7 @@ def _running_minima(values: _Array) -> list[npt.NDArray[np.int64]]:
     return table
 
 
-def _window_minimum(
-    values: _Array, table: list[npt.NDArray[np.int64]], first: npt.NDArray[np.int64], last: npt.NDArray[np.int64]
-) -> tuple[_Array, npt.NDArray[np.int64]]:
+def _window_minimum(values: _Array, table: list[_Places], first: _Places, last: _Places) -> tuple[_Array, _Places]:
     """The least of values[first:last] and its place; inf for an empty window."""
     level = np.frexp(np.maximum(last - first, 1))[1] - 1  # the largest k with 2^k <= length
     error, place = np.full(first.shape, np.inf), np.zeros_like(first)
