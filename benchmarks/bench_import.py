@@ -1,10 +1,13 @@
 """What `import lossbook` costs beside `import torch`, which it needs: CPU time and modules, each in a fresh interpreter.
 
+Both are imported once before, so that both are compiled: an installed package is, and a checkout is from its second import on.
+
 python -m benchmarks.bench_import
 """
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,7 +21,8 @@ EVERYTHING = "lossbook; [getattr(lossbook, name) for name in lossbook.__all__]"
 
 def imported(package: str) -> tuple[float, int, set[str]]:
     """CPU milliseconds of an interpreter that imports the package, how many modules it then has, and of which packages."""
-    run = subprocess.run([sys.executable, "-c", PROGRAM.format(package)], capture_output=True, text=True, check=True)
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    run = subprocess.run([sys.executable, "-c", PROGRAM.format(package)], env=environment, capture_output=True, text=True, check=True)
     seconds, modules, *packages = run.stdout.split()
     return 1e3 * float(seconds), int(modules), set(packages)
 
@@ -32,6 +36,8 @@ class Import:
     goal: float
 
     def measure(self, seconds: float) -> Iterator[Comparison]:
+        imported(self.what)
+        imported("torch")
         runs = [(imported(self.what), imported("torch")) for _ in range(max(5, round(2 * seconds)))]
         ours, theirs = ([run[which][0] for run in runs] for which in (0, 1))
         ratio = spread([slow / fast for fast, slow in zip(ours, theirs, strict=True)])

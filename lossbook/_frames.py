@@ -9,18 +9,20 @@ from __future__ import annotations
 import re
 from collections.abc import Hashable, Sequence
 from itertools import pairwise, product
-from typing import Any
-from xml.etree.ElementTree import Element
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lossbook._svg import DECIMALS, KIND, NUMBER, markup
 
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
+
 TEXT = ""  # the name of a place that is the text of a leaf
 MARKUP = "<"  # the name of a place that is the markup inside an element
 _CONTAINERS = ("svg", "g", "defs", "a")
 
-Place = tuple[Element, str, list[str | None]]
+Place = tuple["Element", str, list[str | None]]
 
 
 def places(frames: Sequence[Element], base: int) -> list[Place]:
@@ -68,7 +70,7 @@ def _align(nodes: Sequence[Element], base: int, found: list[Place]) -> None:
     groups = []
     for node in nodes:
         children = list(node)
-        group = Element("g")
+        group = node.makeelement("g", {})
         group.extend(children[head : len(children) - tail])
         node[:] = [*children[:head], group, *children[len(children) - tail :]]
         groups.append(group)

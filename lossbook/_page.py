@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from xml.etree.ElementTree import Element
 
 from lossbook import _frames, _svg, plots
 from lossbook._checks import wrong_value
@@ -23,6 +22,8 @@ from lossbook._controls import Control
 from lossbook._svg import escape
 
 if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
+
     from lossbook.explorer import Explorer
 
 _NO_SCRIPT = "<noscript><p>The figure shows one setting; its controls need JavaScript.</p></noscript>"

@@ -10,11 +10,12 @@ import hashlib
 import re
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import Any
-from xml.etree import ElementTree
-from xml.etree.ElementTree import Element
+from typing import TYPE_CHECKING, Any
 
 from lossbook import _matplotlib
+
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
 
 KIND = "_kind"  # what matplotlib calls an element ("line2d", "patch"); private, used to align frames, never written out
 _SVG = "{http://www.w3.org/2000/svg}"
@@ -33,6 +34,8 @@ _SAFE_LINK = re.compile(r"(https?:|mailto:|#|/|\./|\.\./)", re.IGNORECASE)
 
 def render(figure: Any) -> Element:
     """The figure as a clean SVG tree, whose internal ids are `1`, `2`, ... until `named` makes them unique on the page."""
+    from xml.etree import ElementTree  # here, and not for everybody who imports lossbook
+
     svg = ElementTree.fromstring(_matplotlib.printed(figure).encode())
     _clean(svg, base_size(figure.get_figwidth()))
     _keep_referenced_ids(svg)

@@ -16,14 +16,16 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import product
 from math import prod
-from typing import Any, NamedTuple
-from xml.etree.ElementTree import Element
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lossbook import _matplotlib, _page, _svg, plots
 from lossbook._checks import check_count, check_number, wrong_type, wrong_value
 from lossbook._controls import Control, read_controls
 from lossbook._layout import Layout
 from lossbook._page import content_security_policy as content_security_policy
+
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
 
 __all__ = ["Caps", "Explorer", "Frame", "explore"]
 

@@ -9,33 +9,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Any
 
 from lossbook._checks import check_choice, wrong_type, wrong_value
-from lossbook.auditor import _batches, _boxes, _figure, _finite, _gradient, _labels, _margin, _risks, _transforms
 from lossbook.auditor._bench import SHAPES, TARGETS, Bench, Check, LossRaised
 from lossbook.auditor._report import Finding, Report
 
 __all__ = ["Finding", "Report", "audit"]
-
-__all__ = ["Finding", "Report", "audit"]
-
-_SHARED: tuple[Check, ...] = (_gradient.gradient, _gradient.pure, _batches.order, _batches.broadcasting)
-_LOGITS: tuple[Check, ...] = (
-    *(_finite.finite, _finite.precise, *_SHARED, _batches.batch_scale, _batches.one_sided, _labels.bad_labels),
-    *(_transforms.autocast, _transforms.vmap, _batches.denominator, _batches.empty, _labels.ignored, _labels.shift, _labels.classes_alike),
-    *(_labels.cross_entropy, _labels.pulls, _risks.aims, _gradient.keeps_dtype),
-)
-_CHECKS: dict[str, tuple[Check, ...]] = {
-    "margin": (_finite.finite, _finite.precise, *_SHARED, _transforms.autocast, _transforms.vmap, _gradient.keeps_dtype),
-    "binary": _LOGITS,
-    "multiclass": _LOGITS,
-    "boxes": (
-        *(_boxes.finite, *_SHARED, _batches.batch_scale, _transforms.autocast, _transforms.vmap),
-        *(_batches.denominator, _batches.empty, _boxes.facts, _gradient.keeps_dtype),
-    ),
-}
 
 
 def audit(
@@ -81,9 +61,11 @@ def audit(
 
     Chapter: audit.
     """
+    from lossbook.auditor import _figure, _suites  # with the first audit, and not with every import
+
     if not callable(loss):
         wrong_type("loss", "be callable", type(loss).__name__)
-    check_choice("kind", kind, tuple(_CHECKS))
+    check_choice("kind", kind, tuple(TARGETS))
     form = TARGETS[kind][0] if targets is None else targets
     check_choice("targets", form, TARGETS[kind])
     bench = Bench(loss, kind, SHAPES[kind] if shape is None else _fitting(kind, shape), form, seed)
@@ -93,9 +75,7 @@ def audit(
     except LossRaised as error:
         wrong_value("loss", f"take logits of shape {bench.shape} and targets that are {form}", str(error))
     properties: dict[str, Any] = {}
-    checks: list[Check] = [*_CHECKS[kind], *([partial(_margin.facts, properties=properties)] if kind == "margin" else [])]
-    checks += [partial(_transforms.compiled, backend="inductor" if compile is True else compile)] if compile else []
-    findings = tuple(finding for check in checks for finding in _tried(check, bench))
+    findings = tuple(finding for check in _suites.suite(kind, properties, compile) for finding in _tried(check, bench))
     return Report(called, kind, findings, properties, lambda: _figure.picture(bench, called))
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 from lossbook._checks import wrong_value
+from lossbook._svg import escape
 
 Measured = float | str | None
 VERDICTS = {("check", True): "ok", ("check", False): "FAILS", ("fact", True): "yes", ("fact", False): "no"}
@@ -120,7 +120,7 @@ class Report:
         rows = "".join(_row(finding) for finding in self._sorted())
         head = "<tr><th>found</th><th>what</th><th>measured</th><th>how</th></tr>"
         table = f'<table class="audit-table"><thead>{head}</thead><tbody>{rows}</tbody></table>'
-        return f'<div class="lossbook-audit"><p class="audit-summary">{html.escape(self.summary)}</p>{self._picture()}{table}</div>'
+        return f'<div class="lossbook-audit"><p class="audit-summary">{escape(self.summary)}</p>{self._picture()}{table}</div>'
 
     def _picture(self) -> str:
         if self.draw is None or find_spec("matplotlib") is None:
@@ -137,7 +137,7 @@ def shown(value: Measured) -> str:
 
 
 def _row(finding: Finding) -> str:
-    example = f"<details><summary>show it</summary><pre>{html.escape(finding.example)}</pre></details>" if finding.example else ""
+    example = f"<details><summary>show it</summary><pre>{escape(finding.example)}</pre></details>" if finding.example else ""
     state = {"ok": "ok", "FAILS": "fails", "yes": "yes", "no": "no"}.get(finding.verdict, "untried")
-    cells = [finding.verdict, f"<code>{finding.name}</code>", html.escape(shown(finding.measured)), html.escape(finding.detail) + example]
+    cells = [finding.verdict, f"<code>{finding.name}</code>", escape(shown(finding.measured)), escape(finding.detail) + example]
     return f'<tr class="audit-{state}">' + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"

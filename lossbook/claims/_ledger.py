@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -10,6 +9,8 @@ from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import Literal, NamedTuple
+
+from lossbook._svg import escape
 
 Verdict = Literal["holds", "conditional", "false"]
 VERDICTS: dict[str, str] = {"holds": "Holds", "conditional": "Holds under conditions", "false": "False as stated"}
@@ -178,16 +179,16 @@ class ClaimBox:
 
     def _repr_html_(self) -> str:
         claim, found = self.claim, self.measurement
-        details = "".join(f"<li>{html.escape(name.replace('_', ' '))}: <b>{number(value)}</b></li>" for name, value in found.details.items())
-        corrected = "" if claim.verdict == "holds" else f'<p class="claim-corrected"><b>Better:</b> {html.escape(claim.corrected)}</p>'
+        details = "".join(f"<li>{escape(name.replace('_', ' '))}: <b>{number(value)}</b></li>" for name, value in found.details.items())
+        corrected = "" if claim.verdict == "holds" else f'<p class="claim-corrected"><b>Better:</b> {escape(claim.corrected)}</p>'
         surprise = "" if found.holds else " <b>This is not what was expected.</b>"
         source = "Beyond the article" if claim.id.startswith("X") else "The article says"
         expected = f"{number(found.expected)} ± {number(found.tolerance)}" if found.tolerance else f"exactly {number(found.expected)}"
         return (
             f'<div class="claim claim-{claim.verdict}" data-claim="{claim.id}" id="claim-{claim.id}">'
             f'<p class="claim-head"><span class="claim-id">{claim.id}</span> <span class="claim-verdict">{VERDICTS[claim.verdict]}</span></p>'
-            f'<p class="claim-statement"><b>{source}:</b> {html.escape(claim.statement)}</p>{corrected}'
-            f'<p class="claim-measured"><b>We measured:</b> {html.escape(claim.quantity)} = '
+            f'<p class="claim-statement"><b>{source}:</b> {escape(claim.statement)}</p>{corrected}'
+            f'<p class="claim-measured"><b>We measured:</b> {escape(claim.quantity)} = '
             f'<b class="claim-value" data-holds="{str(found.holds).lower()}">{number(found.value)}</b>'
             f" (expected {expected}).{surprise}</p>"
             f"{'<ul class=claim-details>' + details + '</ul>' if details else ''}</div>"
