@@ -170,8 +170,9 @@ def _segments(parameter: str, rows: Array, classes: _Classes) -> tuple[Array, Ar
         wrong_value(parameter, "have instance ids of at least 0", int(rows[:, 1].min()))
     position = classes.positions(parameter, rows[:, 0])
     instance = np.where(position < classes.things, rows[:, 1], 0)
-    segments, of_row = np.unique(np.stack([position, instance], -1), axis=0, return_inverse=True)
-    return segments[:, 0], segments[:, 1], of_row
+    own = np.where(position < classes.things, classes.count + 1 + np.arange(len(rows)), position)  # rows are distinct: each thing is a segment
+    _, first, of_row = np.unique(own, return_index=True, return_inverse=True)
+    return position[first], instance[first], of_row
 
 
 def _image_counts(prediction: Tensor, truth: Tensor, classes: _Classes, crowd: Collection[tuple[int, int]]) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 
 import pytest
@@ -81,8 +82,9 @@ def test_counts_are_those_of_pixel_sets(cell: int, device: torch.device, generat
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int32, torch.int64], ids=str)
 def test_pieces_tables_and_dtypes_change_nothing(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch, generator: torch.Generator) -> None:
     """Maps larger than a piece, odd in size; then without tables, so that ids are sorted instead."""
-    monkeypatch.setattr(_runs, "_PIECE", 64)
     for size in (7, 61):
+        monkeypatch.setattr(_runs, "_PIECE", 64)
+        monkeypatch.setattr(_runs, "_SCAN", 64)
         truth = blocks(generator, size=size, cell=9)
         prediction = torch.roll(truth, 2, dims=1)
         truth, prediction = truth.to(dtype), prediction.to(dtype)
@@ -92,6 +94,18 @@ def test_pieces_tables_and_dtypes_change_nothing(dtype: torch.dtype, monkeypatch
         assert_counts(prediction, truth)
         assert_counts(nearby(truth.to(torch.int64), generator), truth)
         monkeypatch.undo()
+
+
+@pytest.mark.parametrize("narrow", [torch.uint8, torch.int16, torch.int32, torch.int64], ids=str)
+def test_a_run_starts_where_either_map_changes(narrow: torch.dtype, monkeypatch: pytest.MonkeyPatch, generator: torch.Generator) -> None:
+    """Against `itertools.groupby` over the pairs of pixels; the maps end inside a piece and inside eight pixels."""
+    monkeypatch.setattr(_runs, "_SCAN", 64)
+    for dtype in (narrow, torch.int64):
+        first, second = blocks(generator, size=37, cell=12).to(narrow), blocks(generator, size=37, cell=9).to(dtype)
+        pixels = zip(first.reshape(-1, 2).tolist(), second.reshape(-1, 2).tolist(), strict=True)
+        expected = [(*pair, len(list(run))) for pair, run in itertools.groupby(pixels)]
+        found = _runs._runs(first, second)
+        assert [(*pair, length) for *pair, length in zip(*(column.tolist() for column in found), strict=True)] == expected
 
 
 def test_large_instance_ids(generator: torch.Generator) -> None:
