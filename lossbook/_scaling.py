@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lossbook._checks import check_finite, check_floating, check_labels, check_ndim, check_range, check_tensor, wrong_value
+from lossbook._checks import check_finite, check_floating, check_integer, check_labels, check_ndim, check_range, check_tensor, wrong_value
 from lossbook._stable import log1pexp
 
 
@@ -156,6 +156,12 @@ def fit_platt(scores: Tensor, labels: Tensor) -> PlattScaling:
 
 def check_cases(probs: Tensor, labels: Tensor, name: str = "probs") -> None:
     """`probs` is [N] or [N, K] and floating, `labels` is [N] with ids of its classes, and neither is empty where something is to be fitted."""
+    check_case_shapes(probs, labels, name)
+    check_case_values(probs, labels, name)
+
+
+def check_case_shapes(probs: Tensor, labels: Tensor, name: str = "probs") -> None:
+    """What `check_cases` says of shapes and dtypes."""
     check_floating(name, probs)
     if probs.ndim not in (1, 2) or (probs.ndim == 2 and not probs.shape[1]):
         wrong_value(name, "have shape [N] or [N, K] with K >= 1", tuple(probs.shape))
@@ -164,6 +170,11 @@ def check_cases(probs: Tensor, labels: Tensor, name: str = "probs") -> None:
         wrong_value("labels", f"have shape {tuple(probs.shape[:1])} to match `{name}`", tuple(labels.shape))
     if name != "probs" and not labels.numel():
         wrong_value(name, "hold at least one case", tuple(probs.shape))
+    check_integer("labels", labels)
+
+
+def check_case_values(probs: Tensor, labels: Tensor, name: str = "probs") -> None:
+    """What `check_cases` says of labels and probabilities, looked at only where `values_readable`."""
     check_labels("labels", labels, 2 if probs.ndim == 1 else probs.shape[1])
     if name == "probs":
         check_range("probs", probs, 0.0, 1.0)

@@ -6,13 +6,13 @@ first one holds 0 as well, and every sum is in float64 whatever the dtype of `pr
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
-from lossbook._checks import check_choice, check_count, check_floating, check_ndim, values_readable, wrong_value
+from lossbook._bins import bin_index, bin_sums, edges
+from lossbook._checks import check_choice, check_count, check_floating, check_ndim, wrong_value
 from lossbook._reduction import Reduction, check_reduction, reduce
 from lossbook._scaling import PlattScaling, check_cases, fit_platt, fit_temperature
 from lossbook._stable import at_least_float32
@@ -28,8 +28,6 @@ __all__ = [
     "murphy_decomposition",
     "reliability_curve",
 ]
-
-_PIECE = 1 << 16  # elements worked on at a time: their buffers stay in the cache, and no page is fetched anew
 
 
 class ReliabilityCurve(NamedTuple):
@@ -82,9 +80,9 @@ def expected_calibration_error(probs: Tensor, labels: Tensor, *, bins: int = 15,
     Chapter: confidence.
     """
     check_choice("norm", norm, ("l1", "l2", "max"))
-    confidence, correct = _checked(probs, labels, bins)
+    check_count("bins", bins)
     # conf_b - freq_b = sum_b (confidence - correct) / n_b: one weighted sum a bin, and in the l1 norm n_b cancels
-    excess, *counts = _bin_sums(confidence, correct, bins, ("excess",) if norm == "l1" else ("excess", "count"))
+    excess, *counts = bin_sums(probs, labels, bins, ("excess",) if norm == "l1" else ("excess", "count"))
     if norm == "l1":
         return excess.abs().sum() / max(labels.numel(), 1)
     gaps = excess / counts[0].clamp(min=1)
@@ -122,9 +120,9 @@ def reliability_curve(probs: Tensor, labels: Tensor, *, bins: int = 15) -> Relia
 
     Chapter: confidence.
     """
-    confidence, correct = _checked(probs, labels, bins)
-    counts, confidences, hits = _bin_sums(confidence, correct, bins, ("count", "confidence", "correct"))
-    return ReliabilityCurve(_edges(bins, probs.device), counts, confidences / counts, hits / counts)
+    check_count("bins", bins)
+    counts, confidences, hits = bin_sums(probs, labels, bins, ("count", "confidence", "correct"))
+    return ReliabilityCurve(edges(bins, probs.device), counts, confidences / counts, hits / counts)
 
 
 def brier_score(probs: Tensor, labels: Tensor, *, reduction: Reduction = "mean") -> Tensor:
@@ -194,10 +192,13 @@ def murphy_decomposition(probs: Tensor, labels: Tensor, *, bins: int | None = No
     """
     check_floating("probs", probs)
     check_ndim("probs", probs, 1, "[N]")
-    confidence, truth = (tensor.double() for tensor in _checked(probs, labels, 1 if bins is None else bins))
+    if bins is not None:
+        check_count("bins", bins)
+    check_cases(probs, labels)
+    confidence, truth = at_least_float32(probs).double(), labels.double()
     if not labels.numel():
         wrong_value("labels", "hold at least one label", "none")
-    groups = torch.unique(probs, return_inverse=True)[1] if bins is None else _bin_index(at_least_float32(probs), bins)
+    groups = torch.unique(probs, return_inverse=True)[1] if bins is None else bin_index(at_least_float32(probs), bins)
     size = labels.numel() if bins is None else bins
     counts, confidences, hits = (
         torch.zeros(size, dtype=torch.float64, device=probs.device).index_add_(0, groups, part)
@@ -206,59 +207,6 @@ def murphy_decomposition(probs: Tensor, labels: Tensor, *, bins: int | None = No
     conf, freq, base = (confidences / counts)[groups], (hits / counts)[groups], truth.mean()
     within = (confidence - conf).square() - 2 * (confidence - conf) * (truth - freq)
     return MurphyDecomposition((conf - freq).square().mean(), (freq - base).square().mean(), base * (1 - base), within.mean())
-
-
-def _checked(probs: Tensor, labels: Tensor, bins: int) -> tuple[Tensor, Tensor]:
-    """What is binned and what it is compared with: P(label 1) and the label, or the largest probability and whether it was right."""
-    check_count("bins", bins)
-    check_cases(probs, labels)
-    if probs.ndim == 1:
-        return at_least_float32(probs), labels
-    confidence, top = probs.max(dim=1)
-    return at_least_float32(confidence), (top == labels).to(torch.uint8)
-
-
-def _edges(bins: int, device: torch.device) -> Tensor:
-    return torch.arange(bins + 1, dtype=torch.float64, device=device) / bins
-
-
-def _bin_index(confidence: Tensor, bins: int) -> Tensor:
-    """The bin of each probability, as `torch.bucketize(confidence, edges) - 1` has it: floor(p * bins), and one compare with the true edge.
-
-    Rounding keeps order and hits integers, so p * bins is never on the wrong side of one, at worst on it: the compare settles that.
-    """
-    low = (confidence.detach() * bins).floor().long()
-    return (low + (confidence.detach().double() > _edges(bins, confidence.device)[low]) - 1).clamp(min=0)
-
-
-def _bin_sums(confidence: Tensor, correct: Tensor, bins: int, of: tuple[str, ...]) -> tuple[Tensor, ...]:
-    """Per bin, in float64: the "count", the sum of "confidence", of "correct", or of the "excess" of the first over the second."""
-    if confidence.requires_grad or not (values_readable(confidence) and values_readable(correct)):
-        index = _bin_index(confidence, bins)
-        confidence, correct = confidence.double(), correct.double()
-        parts = {"count": torch.ones_like(confidence), "confidence": confidence, "correct": correct, "excess": confidence - correct}
-        return tuple(torch.zeros(bins, dtype=torch.float64, device=confidence.device).scatter_add(0, index, parts[name]) for name in of)
-    sums = torch.zeros(len(of), bins + 1, dtype=torch.float64)
-    size = min(_PIECE, len(confidence))
-    (values, weights), indices = torch.empty(2, size, dtype=torch.float64), torch.empty(size, dtype=torch.int32)
-    for piece, truth in zip(torch.split(confidence, _PIECE), torch.split(correct, _PIECE), strict=True):
-        value, weight, index = values[: len(piece)].copy_(piece), weights[: len(piece)], indices[: len(piece)]
-        if piece.dtype == torch.float32 and bins < 1 << 24:  # 24 bits times 24 bits: the product is exact, and its ceiling is the bin
-            index.copy_(torch.mul(value, bins, out=weight).ceil_())
-        else:
-            index.copy_(_bin_index(piece, bins)).add_(1)
-        for row, name in zip(sums, of, strict=True):
-            row += torch.bincount(index, _WEIGHTS[name](value, truth, weight), minlength=bins + 1)
-    sums[:, 1] += sums[:, 0]  # the ceiling of 0 is 0
-    return tuple(sums[:, 1:])
-
-
-_WEIGHTS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor | None]] = {
-    "count": lambda confidence, correct, buffer: None,
-    "confidence": lambda confidence, correct, buffer: confidence,
-    "correct": lambda confidence, correct, buffer: buffer.copy_(correct),
-    "excess": lambda confidence, correct, buffer: torch.sub(confidence, correct, out=buffer),
-}
 
 
 def _root(square: Tensor) -> Tensor:

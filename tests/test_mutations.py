@@ -77,9 +77,9 @@ MUTATIONS = {
     ),
     "AdaBoost's step doubled": Mutation("boosting.py", "alphas.append(0.5 * math.log(", "alphas.append(1.0 * math.log(", ("C42",)),
     "bins closed on the left": Mutation(
-        "reliability.py",
-        "_edges(bins, confidence.device)[low]) - 1)",
-        "_edges(bins, confidence.device)[low]))",
+        "_bins.py",
+        "edges(bins, confidence.device)[low]) - 1)",
+        "edges(bins, confidence.device)[low]))",
         ("test_reliability.py::test_bins_are_those_of_bucketize_on_and_around_every_edge",),
     ),
     "the threshold of the other cost": Mutation(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from lossbook import reliability
+from lossbook import _bins, reliability
 from lossbook.reliability import (
     brier_score,
     expected_calibration_error,
@@ -328,6 +329,32 @@ def test_any_integer_labels_and_any_layout(generator, labels_type):
     strided = torch.stack((probs, probs), 1)[:, 0]
     torch.testing.assert_close(expected_calibration_error(strided, labels.to(labels_type)), expected)
     torch.testing.assert_close(brier_score(strided, labels.to(labels_type)), brier_score(probs, labels))
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_pieces_change_nothing(generator, dtype, norm, monkeypatch):
+    probs, labels = forecasts(generator, 1000, dtype)
+    monkeypatch.setattr(_bins, "_PIECE", 64)
+    assert float(expected_calibration_error(probs, labels, norm=norm)) == pytest.approx(by_definition(probs, labels, 15, norm), abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("prob", "label", "message"),
+    [
+        (math.nan, 1, "`probs` should lie in [0, 1]; found NaN."),
+        (-0.001, 1, "`probs` should lie in [0, 1]; found values from -0.001 to 0.75."),
+        (1.001, 0, "`probs` should lie in [0, 1]; found values from 0.25 to 1.001."),
+        (0.5, 2, "`labels` should lie in [0, 2); found values from 0 to 2."),
+        (0.5, -1, "`labels` should lie in [0, 2); found values from -1 to 1."),
+    ],
+)
+def test_what_is_wrong_in_a_late_piece_is_found(prob, label, message, monkeypatch):
+    probs, labels = torch.tensor([0.25, 0.75] * 500), torch.tensor([0, 1] * 500)
+    probs[900], labels[900] = prob, label
+    monkeypatch.setattr(_bins, "_PIECE", 64)
+    for measure in (expected_calibration_error, reliability_curve):
+        with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+            measure(probs, labels)
 
 
 HALF, ONE = torch.tensor([0.5]), torch.tensor([1])
