@@ -6,15 +6,17 @@ two dozen such tensors. Pieces that fit the cache cost none of that.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from lossbook._reduction import reduce
 
-PIECE = 2**17
+WHOLE = 2**17  # up to so many elements pieces cost more calls than they save
+PIECE = 2**16
 
 
 class OnePass(NamedTuple):
@@ -61,6 +63,7 @@ class _OnePass(torch.autograd.Function):
             return (*torch.autograd.grad(value, logits, gradient, create_graph=True), None, None, None)
         slope, ctx.slope = ctx.slope, None  # handed over, not copied; a second backward pass computes it again
         if slope is None:
+            logits, targets = ctx.saved_tensors
             slope = _run(ctx.loss, logits, targets, ctx.reduction)[1]
         if gradient.device.type == "cpu" and gradient.ndim == 0 and gradient.item() == 1:
             return slope, None, None, None
@@ -75,18 +78,24 @@ class _OnePass(torch.autograd.Function):
 def _run(loss: OnePass, logits: Tensor, targets: Tensor, reduction: str) -> tuple[Tensor, Tensor]:
     count = logits.numel()
     scale = 1 / count if reduction == "mean" else 1.0
-    if count <= PIECE or logits.device.type != "cpu":
+    if count <= WHOLE or logits.device.type != "cpu":
         losses, slope = loss.kernel(logits, targets, scale)
         return losses if reduction == "none" else losses.sum(), slope
-    slopes = torch.empty_like(logits, memory_format=torch.contiguous_format)
-    losses = torch.empty_like(slopes if reduction == "none" else slopes[:0])
-    flat_logits, flat_targets = logits.reshape(-1), targets.reshape(-1)
+    slopes = _room(logits.shape, logits.dtype)
+    losses = _room(logits.shape if reduction == "none" else (0,), logits.dtype)
     sums = logits.new_empty(-(-count // PIECE))  # beforehand: a number kept from each piece would leave a hole that no later piece fits
-    for index, start in enumerate(range(0, count, PIECE)):
-        piece = slice(start, start + PIECE)
-        values, slopes.view(-1)[piece] = loss.kernel(flat_logits[piece], flat_targets[piece], scale)
+    pieces = [torch.split(tensor.view(-1), PIECE) for tensor in (logits.contiguous(), targets.contiguous(), slopes)]
+    for index, (logit, target, slope) in enumerate(zip(*pieces, strict=True)):
+        values, found = loss.kernel(logit, target, scale)
+        slope.copy_(found)
         if reduction == "none":
-            losses.view(-1)[piece] = values
+            losses.view(-1)[index * PIECE : index * PIECE + len(values)] = values
         else:
             sums[index] = values.sum()
+        del values, found  # or the next piece would need room beside them
     return losses if reduction == "none" else sums.sum(), slopes
+
+
+def _room(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+    """An empty tensor. For a large one numpy asks the kernel for pages of 2 MB, and torch doesn't: it is called once, and not 512 times."""
+    return torch.from_numpy(np.empty(shape, dtype=np.float32 if dtype == torch.float32 else np.float64))
