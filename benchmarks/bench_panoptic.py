@@ -8,14 +8,19 @@ python -m benchmarks.bench_panoptic
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.harness import Case, Work, main
+from benchmarks.harness import Case, Comparison, Spread, Work, main
 from lossbook.panoptic import panoptic_counts
 
 HEIGHT, WIDTH, THINGS, STUFF, VOID = 1024, 2048, list(range(8)), list(range(8, 19)), 255
@@ -111,10 +116,36 @@ def torchmetrics_case(segments: int) -> Case:
     return Case(f"panoptic quality, 1024 x 2048, {segments} segments", "torchmetrics", make, 1000, 1e-7, at_least=3, note=note)
 
 
-JOBS = [
+@dataclass(frozen=True)
+class WithoutAvx512:
+    """A case in a process of its own, in which numpy leaves AVX-512 alone. Two sorts are most of panopticapi's time, and AVX-512 may slow them."""
+
+    case: Case
+
+    @property
+    def work(self) -> str:
+        return f"{self.case.work}, numpy without AVX-512"
+
+    def measure(self, seconds: float) -> Iterator[Comparison]:
+        command = [sys.executable, "-m", "benchmarks.bench_panoptic", "--line", self.case.work, str(seconds)]
+        environment = os.environ | {"NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR"}
+        printed = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=600).stdout
+        values = {name: Spread(*value) if name in ("ours", "theirs", "ratio") else value for name, value in json.loads(printed).items()}
+        yield replace(Comparison(**values), work=self.work, goal=None)
+
+
+def print_line(work: str, seconds: str) -> None:
+    """The line of one case, for a process that waits for it."""
+    torch.set_num_threads(1)
+    (found,) = next(job for job in JOBS if job.work == work).measure(float(seconds))
+    print(json.dumps(asdict(found)))
+
+
+JOBS: list[Case | WithoutAvx512] = [
     case("20 segments", 20, 30),
     case("100 segments", 100, 30),
     case("100 segments, int32", 100, 30, dtype=torch.int32),
+    WithoutAvx512(case("100 segments", 100)),
     case("100 segments, half the pixels noise", 100, noise=0.5),
     case("100 segments, all noise", 100, noise=1.0),
     torchmetrics_case(20),
@@ -122,4 +153,7 @@ JOBS = [
 ]
 
 if __name__ == "__main__":
-    main(__doc__, JOBS, peers=["torchmetrics"])
+    if sys.argv[1:2] == ["--line"]:
+        print_line(*sys.argv[2:])
+    else:
+        main(__doc__, JOBS, peers=["torchmetrics"])
