@@ -127,8 +127,12 @@ def _curves(probs: Tensor, members: list[_Places], labels: Tensor | None, pool: 
     keys = np.abs(probs.detach().double().cpu().numpy()).view(np.int64) << 1  # abs: -0.0 has another sign bit
     if labels is not None:
         keys |= (labels == 1).cpu().numpy()
-    ranked = [torch.from_numpy(keys[own]).sort().values for own in members]  # of integers: torch sorts by digits
-    return [_curve(own.numpy()[::-1], labels is not None, pool, len(keys)) for own in ranked]
+    return [_curve(_sorted(keys[own])[::-1], labels is not None, pool, len(keys)) for own in members]
+
+
+def _sorted(keys: _Places) -> _Places:
+    """In rising order: of many integers torch sorts the digits, of fewer numpy is twice as fast."""
+    return np.sort(keys) if len(keys) < 1 << 15 else torch.from_numpy(keys).sort().values.numpy()
 
 
 def _curve(keys: _Places, labelled: bool, pool: bool, total: int) -> _Curve:
@@ -211,8 +215,8 @@ def _edge(sides: list[tuple[_Array, _Array]]) -> tuple[_Array, _Array]:
 
 def _threshold(curve: _Curve, rates: _Array) -> _Array:
     """The probability at which the decision turns at any selection rate: that of the next to be selected, or of those selected in part."""
-    place = np.searchsorted(curve.rates, rates + 1e-12, side="right").clip(1, len(curve.rates) - 1)
-    found: _Array = curve.probs[place - 1]
+    place = curve.rates.searchsorted(rates + 1e-12, side="right") - 1
+    found: _Array = curve.probs[np.minimum(np.maximum(place, 0), len(curve.probs) - 1)]
     return found
 
 
