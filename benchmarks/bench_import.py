@@ -43,7 +43,7 @@ class Import:
         ratio = spread([slow / fast for fast, slow in zip(ours, theirs, strict=True)])
         (_, modules, packages), (_, before, needed) = runs[0]
         beside = ", ".join(sorted(packages - needed - {"lossbook"})) or "nothing"
-        note = f"{modules} modules, where torch alone brings {before}; packages beside torch's: {beside}"
+        note = f"both compiled before; {modules} modules, where torch alone brings {before}; packages beside torch's: {beside}"
         yield Comparison(self.work, "import torch", "ms", spread(ours), spread(theirs), ratio, self.goal, note=note)
 
 
