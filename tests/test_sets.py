@@ -137,6 +137,25 @@ def test_box_loss_is_detrs(
             assert_near(ours, theirs)
 
 
+def test_predictions_may_lie_in_memory_in_any_order(generator: torch.Generator) -> None:
+    """As a model hands them over that has its queries first, its layers last, or its pixels before them."""
+    for (logits, values, targets), criterion in (
+        (box_scene([3, 2], generator, layers=3), sets.BoxSetLoss(CLASSES)),
+        (mask_scene([3, 2], generator, layers=3), sets.MaskSetLoss(CLASSES)),
+    ):
+        expected = gradients(lambda a, b: criterion(a, b, targets).total, logits, values)  # noqa: B023
+        for order in ((2, 1, 0), (1, 2, 0), (0, 2, 1)):
+
+            def total(a: Tensor, b: Tensor) -> Tensor:
+                back = [order.index(axis) for axis in range(3)]  # noqa: B023
+                turned = [x.permute(*order, *range(3, x.ndim)).contiguous().permute(*back, *range(3, x.ndim)) for x in (a, b)]  # noqa: B023
+                assert not turned[0].is_contiguous()
+                return criterion(*turned, targets).total  # noqa: B023
+
+            for ours, theirs in zip(gradients(total, logits, values), expected, strict=True):
+                assert_near(ours, theirs)
+
+
 def test_box_costs_are_one_image_at_a_time(generator: torch.Generator) -> None:
     logits, boxes, targets = box_scene([4, 4], generator, layers=2)
     labels, true_boxes = (torch.stack([target[name] for target in targets]) for name in ("labels", "boxes_cxcywh"))

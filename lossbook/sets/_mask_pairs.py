@@ -147,13 +147,12 @@ def _hard_piece(logits: Tensor, signs: Tensor, focal_weight: float, dice_weight:
     """
     x, y = _resized(logits, signs.shape[1:]).flatten(1), signs.flatten(1)
     pixels, scale = y.shape[1], 1 / max(y.shape[1], 1)
-    unlikely, likely, weights, slope = workspace((4, *y.shape), y.dtype, y.device)
-    torch.mul(x, y, out=slope)
-    costs = F.softplus(slope, threshold=40.0)  # e^40 is far from overflow and ln(1 + e^40) is 40 in float64
-    torch.sigmoid(slope, out=unlikely)
+    unlikely, likely, weights = workspace((3, *y.shape), y.dtype, y.device)
+    costs = F.softplus(x.mul_(y), threshold=40.0)  # e^40 is far from overflow and ln(1 + e^40) is 40 in float64
+    torch.sigmoid(x, out=unlikely)
     torch.sub(_ONE, unlikely, out=likely)
     torch.mul(y, scale / 2, out=weights).add_((0.5 - ALPHA) * scale).mul_(unlikely).mul_(unlikely)
-    torch.addcmul(unlikely, likely, costs, value=2, out=slope).mul_(weights)
+    slope = torch.addcmul(unlikely, likely, costs, value=2, out=x).mul_(weights)
     focal = weights.mul_(costs).mul_(y).sum(1)
     steep = likely.mul_(unlikely)  # p (1 − p)
     missed = unlikely.mul_(y)
