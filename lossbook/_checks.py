@@ -126,6 +126,11 @@ def check_range(parameter: str, value: Tensor, low: float, high: float) -> None:
     if value.numel() == 0 or not values_readable(value):
         return
     least, most = (float(extreme) for extreme in torch.aminmax(value.detach()))  # one pass; NaN where any element is
+    check_extremes(parameter, least, most, low, high)
+
+
+def check_extremes(parameter: str, least: float, most: float, low: float, high: float) -> None:
+    """The least and the largest element lie in [low, high]; NaN does not."""
     if not (least >= low and most <= high):
         found = "NaN" if least != least else f"values from {least:g} to {most:g}"
         wrong_value(parameter, f"lie in [{low:g}, {high:g}]", found)

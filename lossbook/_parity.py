@@ -43,7 +43,18 @@ def check_binary(parameter: str, value: Tensor) -> None:
     """`value` is a vector in [0, 1]: decisions, labels or probabilities."""
     _checks.check_tensor(parameter, value)
     _checks.check_ndim(parameter, value, 1, "[N]")
-    _checks.check_range(parameter, value.byte() if value.dtype == torch.bool else value, 0, 1)
+    _checks.check_range(parameter, value.double(), 0, 1)
+
+
+def _unit_interval(parameter: str, value: Tensor) -> _Array:
+    """A vector in [0, 1] on the host, as float64."""
+    _checks.check_tensor(parameter, value)
+    _checks.check_ndim(parameter, value, 1, "[N]")
+    wide = value.double() if value.is_floating_point() and value.itemsize < 4 else value  # numpy does not know bfloat16
+    found: _Array = wide.detach().cpu().numpy().astype(np.float64, copy=False)
+    if len(found):
+        _checks.check_extremes(parameter, float(found.min()), float(found.max()), 0, 1)
+    return found
 
 
 def parity_frontier(
@@ -79,16 +90,16 @@ def parity_frontier(
         cost of fairness", 2017, for the form of the optimum.
     """
     _checks.check_floating("probs", probs)
-    check_binary("probs", probs)
+    scores = _unit_interval("probs", probs)
     count = check_groups(groups, "probs", probs)
+    positive = None
     if labels is not None:
-        check_binary("labels", labels)
+        positive = _unit_interval("labels", labels) == 1
         _checks.check_same_shape("labels", labels, "probs", probs)
-    curves = _curves(probs, _members(groups, count), labels, randomize)
+    curves = _curves(scores, _members(groups, count), positive, randomize)
     best = [curve.best for curve in curves]
     if isinstance(gaps, Tensor):
-        check_binary("gaps", gaps)
-        grid = gaps.double().cpu().numpy()
+        grid = _unit_interval("gaps", gaps)
     else:
         _checks.check_count("gaps", gaps, low=2)
         grid = np.linspace(0, max(best) - min(best), gaps)
@@ -122,12 +133,12 @@ def _members(groups: Tensor, count: int) -> list[_Places]:
     return found
 
 
-def _curves(probs: Tensor, members: list[_Places], labels: Tensor | None, pool: bool) -> list[_Curve]:
+def _curves(probs: _Array, members: list[_Places], positive: npt.NDArray[np.bool_] | None, pool: bool) -> list[_Curve]:
     """Each group's curve. A probability and a label are sorted as one integer: the bits of a float64 in [0, 1] rise with it, and leave two free."""
-    keys = np.abs(probs.detach().double().cpu().numpy()).view(np.int64) << 1  # abs: -0.0 has another sign bit
-    if labels is not None:
-        keys |= (labels == 1).cpu().numpy()
-    return [_curve(_sorted(keys[own])[::-1], labels is not None, pool, len(keys)) for own in members]
+    keys = np.abs(probs).view(np.int64) << 1  # abs: -0.0 has another sign bit
+    if positive is not None:
+        keys |= positive
+    return [_curve(_sorted(keys[own])[::-1], positive is not None, pool, len(keys)) for own in members]
 
 
 def _sorted(keys: _Places) -> _Places:
