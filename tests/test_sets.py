@@ -636,6 +636,28 @@ def test_steps_do_not_share_memory(points: int | None, generator: torch.Generato
             assert_near(found, expected)
 
 
+def test_a_loss_that_is_only_looked_at_comes_before_one_that_is_trained_on(generator: torch.Generator) -> None:
+    """Under inference mode, in a thread that has not computed anything before; masks of 0 and 1, soft ones, and points."""
+    logits, mask_logits, targets = mask_scene([3, 2], generator, target=13)
+    soft = [{**target, "masks": target["masks"] * 0.7} for target in targets]
+    for truth, points in ((targets, None), (soft, None), (targets, 30)):
+        criterion = sets.MaskSetLoss(CLASSES, num_points=points)
+
+        def total(a: Tensor, b: Tensor) -> Tensor:
+            return criterion(a, b, truth, generator=torch.Generator().manual_seed(0)).total  # noqa: B023
+
+        def looked_at_then_trained_on() -> tuple[Tensor, ...]:
+            with torch.inference_mode():
+                seen = total(logits, mask_logits)  # noqa: B023
+            return (seen, *gradients(total, logits, mask_logits))  # noqa: B023
+
+        with ThreadPoolExecutor(1) as pool:
+            found = pool.submit(looked_at_then_trained_on).result()
+        for ours, expected in zip(found[1:], gradients(total, logits, mask_logits), strict=True):
+            assert_near(ours, expected)
+        assert_near(found[0].clone(), found[1])
+
+
 def test_a_device_gets_batched_costs_and_a_single_group(monkeypatch: pytest.MonkeyPatch, generator: torch.Generator) -> None:
     """What runs on a GPU, run here: the same costs from padded targets, and the same loss from all pairs at once."""
     logits, mask_logits, targets = mask_scene([3, 0, 2], generator, layers=2, target=13)

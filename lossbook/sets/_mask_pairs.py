@@ -132,6 +132,8 @@ def _signs(truth: Tensor, dtype: torch.dtype) -> Tensor | None:
 
 def _soft_piece(logits: Tensor, truth: Tensor, focal_weight: float, dice_weight: float) -> tuple[Tensor, Tensor]:
     """Both losses [2, m] and the slope of their weighted sum [m, h, w], for masks [m, H, W] and predictions [m, h, w]."""
+    if torch.is_inference_mode_enabled():  # nothing can be differentiated, and nobody will ask for the slope
+        return torch.stack(_plain_piece(logits, truth)), torch.zeros_like(logits)
     with torch.enable_grad():
         leaf = logits.detach().requires_grad_()
         losses = torch.stack(_plain_piece(leaf, truth))

@@ -35,6 +35,7 @@ def workspace(shape: Sequence[int], dtype: torch.dtype, device: torch.device) ->
     if device.type != "cpu" or size > _KEPT:
         return torch.empty(*shape, dtype=dtype, device=device)
     if len(getattr(_own, "bytes", ())) < size:
-        _own.bytes = fresh_zeros((-(-size // _HUGE) * _HUGE,), torch.uint8, device)
+        with torch.inference_mode(False):  # it outlives the mode that asks first
+            _own.bytes = fresh_zeros((-(-size // _HUGE) * _HUGE,), torch.uint8, device)
     room: Tensor = _own.bytes[:size].view(dtype).view(*shape)
     return room
