@@ -648,8 +648,8 @@ def test_a_loss_that_is_only_looked_at_comes_before_one_that_is_trained_on(gener
 
         def looked_at_then_trained_on() -> tuple[Tensor, ...]:
             with torch.inference_mode():
-                seen = total(logits, mask_logits)  # noqa: B023
-            return (seen, *gradients(total, logits, mask_logits))  # noqa: B023
+                seen = total(logits, mask_logits)
+            return (seen, *gradients(total, logits, mask_logits))
 
         with ThreadPoolExecutor(1) as pool:
             found = pool.submit(looked_at_then_trained_on).result()
