@@ -239,12 +239,15 @@ def pcgrad(gradients: Tensor, *, order: Tensor | Sequence[Sequence[int]] | None 
     gramian = _gramian(gradients).tolist()
     total = [1.0] * len(gramian)
     for task, row in enumerate(_orders(order, generator, len(gramian))):
-        products = gramian[task]  # of the projected gradient with every original one
+        added: list[tuple[float, list[float]]] = []  # shares of the original gradients in the projected one, and their products with all
         for other in row:
-            if products[other] < 0 and other != task:
-                share = -products[other] / gramian[other][other]
+            product = gramian[task][other]
+            for share, products in added:
+                product += share * products[other]
+            if product < 0 and other != task:
+                share = -product / gramian[other][other]
                 total[other] += share
-                products = [product + share * step for product, step in zip(products, gramian[other], strict=True)]
+                added.append((share, gramian[other]))
     return _combine(total, gradients)
 
 

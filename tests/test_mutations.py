@@ -96,8 +96,8 @@ MUTATIONS = {
     ),
     "surgery where there is no conflict": Mutation(
         "multitask.py",
-        "if products[other] < 0 and other != task:",
-        "if products[other] > 0 and other != task:",
+        "if product < 0 and other != task:",
+        "if product > 0 and other != task:",
         ("test_multitask.py::test_two_tasks_are_never_hurt_to_first_order",),
     ),
 }
