@@ -42,9 +42,9 @@ def read_targets(targets: Sequence[Any], batch: int, num_classes: int, name: str
         wrong_value("targets", f"hold {batch} images to match `logits`", len(targets))
     labels = [_field(target, image, "labels") for image, target in enumerate(targets)]
     values = [_field(target, image, name) for image, target in enumerate(targets)]
-    sizes = []
+    sizes, axes = [], layout.count(",") + 1
     for image, (ids, value) in enumerate(zip(labels, values, strict=True)):
-        if ids.ndim != 1 or value.ndim != layout.count(",") + 1 or value.shape[0] != ids.shape[0]:
+        if ids.ndim != 1 or value.ndim != axes or value.shape[0] != ids.shape[0]:
             found = f"{tuple(ids.shape)} and {tuple(value.shape)}"
             wrong_value(f"targets[{image}]", f"have `labels` of shape [N] and `{name}` of shape {layout}", found)
         sizes.append(ids.shape[0])
@@ -90,10 +90,9 @@ class Pairs(NamedTuple):
 def read_pairs(assignments: Assignment, labels: Tensor, queries: int, no_object: int) -> Pairs:
     """From the query of each target [L, B, N], −1 for none."""
     layers, batch, size = assignments.shape
-    found = assignments >= 0
-    images = np.arange(layers * batch).reshape(layers, batch, 1)
-    flat = torch.from_numpy(np.stack([(assignments + images * queries)[found], (np.arange(size) + images % max(batch, 1) * size)[found]]))
-    rows, columns = flat.to(labels.device, non_blocking=True)
+    place = np.flatnonzero(assignments >= 0)
+    rows, columns = assignments.reshape(-1)[place] + place // max(size, 1) * queries, place % max(batch * size, 1)
+    flat = torch.from_numpy(np.stack([rows, columns])).to(labels.device, non_blocking=True)
     classes = torch.full((layers * batch * queries,), no_object, dtype=torch.int64, device=labels.device)
-    classes[rows] = labels.reshape(-1)[columns]
-    return Pairs(rows, columns, classes.view(layers, batch, queries))
+    classes.index_copy_(0, flat[0], labels.reshape(-1).index_select(0, flat[1]))
+    return Pairs(flat[0], flat[1], classes.view(layers, batch, queries))
