@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from lossbook._checks import values_readable
+from lossbook._memory import workspace
 from lossbook._scaling import check_case_shapes, check_case_values
 from lossbook._stable import at_least_float32
 
 Array = np.ndarray[Any, np.dtype[Any]]
-_PIECE = 2**16  # cases looked at together: their buffers stay in the cache, and few pages are fetched anew
+_PIECE = 2**17  # cases looked at together: their buffers stay in the cache
 _EXACT = 2**24  # below so many bins a float32 times their number is a float64 without rounding
 
 
@@ -52,30 +53,49 @@ def bin_sums(probs: Tensor, labels: Tensor, bins: int, of: tuple[str, ...]) -> t
 
 def _in_pieces(probs: Tensor, labels: Tensor, bins: int, of: tuple[str, ...]) -> Tensor:
     """[len(of), bins], in one pass: a piece is checked, binned and summed while it is near."""
-    sums = torch.zeros(len(of), bins + 1, dtype=torch.float64)
-    confidences, truths, size = probs.numpy(force=True), labels.numpy(force=True), min(_PIECE, len(labels))
-    buffers = np.empty(size), np.empty(size), np.empty(size, dtype=np.int64)
-    for start in range(0, len(labels), _PIECE):
+    confidences, truths, room = probs.numpy(force=True), labels.numpy(force=True), _Room(min(_PIECE, len(labels)))
+    starts = range(0, len(labels), _PIECE)
+    sums = torch.zeros(len(starts), len(of), bins + 1, dtype=torch.float64)  # a row for each piece: many short sums round less than a long one
+    for start, rows in zip(starts, sums.unbind(), strict=True):
         confidence, truth = confidences[start : start + _PIECE], truths[start : start + _PIECE]
-        if not (confidence.min() >= 0 and confidence.max() <= 1 and np.bitwise_or.reduce(truth) in (0, 1)):
+        if not (_in_unit_interval(confidence) and np.bitwise_or.reduce(truth) in (0, 1)):
             check_case_values(probs, labels)
-        value, weight, index = (buffer[: len(truth)] for buffer in buffers)
-        np.copyto(value, confidence)
-        _fill_index(index, value, weight, bins, exact=confidence.dtype == np.float32 and bins < _EXACT)
-        for row, name in zip(sums, of, strict=True):
-            _FILL[name](weight, value, truth)
-            row += torch.zeros_like(row).scatter_add_(0, torch.from_numpy(index), torch.from_numpy(weight))
-    sums[:, 1] += sums[:, 0]  # the ceiling of 0 is 0
-    return sums[:, 1:]
+        if len(truth) < len(room.value):
+            room = _Room(len(truth))
+        np.copyto(room.value, confidence)
+        room.fill_index(bins, exact=confidence.dtype == np.float32 and bins < _EXACT)
+        for row, name in zip(rows.unbind(), of, strict=True):
+            _FILL[name](room.weight, room.value, truth)
+            row.scatter_add_(0, room.indices, room.weights)
+    total = sums.sum(0)
+    total[:, 1] += total[:, 0]  # the ceiling of 0 is 0
+    return total[:, 1:]
 
 
-def _fill_index(index: Array, value: Array, buffer: Array, bins: int, *, exact: bool) -> None:
-    """The bins, counted from 1: the ceiling of p * bins where that product is exact."""
-    if exact:
-        np.ceil(np.multiply(value, bins, out=buffer), out=buffer)
-        np.copyto(index, buffer.astype(np.int32))  # the way over 32 bits is the shorter one: processors convert several at once
-    else:
-        np.copyto(index, bin_index(torch.from_numpy(value), bins).numpy() + 1)
+def _in_unit_interval(confidence: Array) -> bool:
+    """In one pass: as whole numbers, the bits of floats from 0 to 1 are in the floats' order, and those of all others (and of -0) are larger."""
+    one = np.ones((), dtype=confidence.dtype)
+    whole = f"u{one.itemsize}"
+    return bool(confidence.view(whole).max() <= one.view(whole))
+
+
+class _Room:
+    """Buffers for a piece of so many cases; two of them twice, for numpy, which calls faster, and for torch, which adds to bins faster."""
+
+    def __init__(self, size: int) -> None:
+        value, self.weights, indices, narrow = workspace((4, size), torch.float64, torch.device("cpu"))
+        self.indices = indices.view(torch.int64)
+        self.value, self.weight, self.index = (tensor.numpy() for tensor in (value, self.weights, self.indices))
+        self.narrow: Array = narrow.numpy().view(np.int32)[:size]
+
+    def fill_index(self, bins: int, *, exact: bool) -> None:
+        """The bins of the values, counted from 1: the ceiling of p * bins where that product is exact."""
+        if exact:
+            np.ceil(np.multiply(self.value, bins, out=self.weight), out=self.weight)
+            np.copyto(self.narrow, self.weight, casting="unsafe")  # the way over 32 bits is the shorter one: processors convert several at once
+            np.copyto(self.index, self.narrow)
+        else:
+            np.copyto(self.index, bin_index(torch.from_numpy(self.value), bins).numpy() + 1)
 
 
 def _excess(weight: Array, confidence: Array, correct: Array) -> None:

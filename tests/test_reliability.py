@@ -338,6 +338,12 @@ def test_pieces_change_nothing(generator, dtype, norm, monkeypatch):
     assert float(expected_calibration_error(probs, labels, norm=norm)) == pytest.approx(by_definition(probs, labels, 15, norm), abs=1e-12)
 
 
+@pytest.mark.parametrize("real_type", [torch.float32, torch.float64])
+def test_minus_zero_is_zero_and_one_is_one(real_type):
+    probs, labels = torch.tensor([-0.0, 0.0, 1.0, 1.0], dtype=real_type), torch.tensor([0, 1, 1, 0])
+    assert float(expected_calibration_error(probs, labels)) == 0.5  # half of what is said to be sure comes true, in both bins
+
+
 @pytest.mark.parametrize(
     ("prob", "label", "message"),
     [

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from lossbook._checks import check_range
 from lossbook._focal_kernel import plain_focal
+from lossbook._memory import fresh_zeros, workspace
 from lossbook.sets._cost_sums import ALPHA, GAMMA
-from lossbook.sets._memory import fresh_zeros, workspace
 from lossbook.sets.mask_costs import dice_loss
 
 Losses = Callable[[Tensor], tuple[Tensor, Tensor]]
