@@ -112,7 +112,8 @@ def _run(mask_logits: Tensor, groups: list[Group], focal_weight: float, dice_wei
             if signs is None:
                 losses[:, here], slopes[here] = _soft_piece(logits, truth.to(wide), focal_weight, dice_weight)
             else:
-                losses[:, here], slopes[here] = _hard_piece(logits, signs, focal_weight, dice_weight)
+                losses[:, here] = _hard_piece(_resized(logits, signs.shape[1:]), signs, focal_weight, dice_weight)
+                slopes[here] = _brought_back(signs, logits.shape[1:])
             start += len(some)
     return losses[0], losses[1], slopes
 
@@ -141,13 +142,13 @@ def _soft_piece(logits: Tensor, truth: Tensor, focal_weight: float, dice_weight:
     return losses.detach(), slope
 
 
-def _hard_piece(logits: Tensor, signs: Tensor, focal_weight: float, dice_weight: float) -> tuple[Tensor, Tensor]:
-    """The same for masks of 0 and 1, given as y = 1 − 2 t; the memory of both arguments is used up.
+def _hard_piece(logits: Tensor, signs: Tensor, focal_weight: float, dice_weight: float) -> Tensor:
+    """Both losses [2, m] for masks of 0 and 1, given as y = 1 − 2 t [m, H, W], whose memory becomes the slope; that of `logits` is used up.
 
     With z = y x:  1 − p_t = q = σ(z),  −ln p_t = c = ln(1 + e^z),  d (q² c) / dx = y q² (q + 2 (1 − q) c),  y α_t = y / 2 + 1 / 2 − α,  p − t = y q.
     With I = 2 Σ p t + 1 and U = Σ p + Σ t + 1 the dice loss is 1 − I / U, and its slope in x is p (1 − p) (I / U² − 2 t / U).
     """
-    x, y = _resized(logits, signs.shape[1:]).flatten(1), signs.flatten(1)
+    x, y = logits.flatten(1), signs.flatten(1)
     pixels, scale = y.shape[1], 1 / max(y.shape[1], 1)
     unlikely, likely, weights = workspace((3, *y.shape), y.dtype, y.device)
     costs = F.softplus(x.mul_(y), threshold=40.0)  # e^40 is far from overflow and ln(1 + e^40) is 40 in float64
@@ -163,7 +164,7 @@ def _hard_piece(logits: Tensor, signs: Tensor, focal_weight: float, dice_weight:
     common = 2 * (truth + missed.clamp_max_(0).sum(1)) + 1  # Σ p t = Σ t − Σ (1 − p) t
     inside, outside = (dice_weight / union)[:, None], (dice_weight * common / union.square())[:, None]
     y.sub_(1).mul_(inside).add_(outside).mul_(steep).add_(slope, alpha=focal_weight)  # −2 t / U = (y − 1) / U
-    return torch.stack([focal, 1 - common / union]), _brought_back(y.view(signs.shape), logits.shape[1:])
+    return torch.stack([focal, 1 - common / union])
 
 
 def _resized(logits: Tensor, size: torch.Size) -> Tensor:
@@ -173,7 +174,7 @@ def _resized(logits: Tensor, size: torch.Size) -> Tensor:
 
 
 def _brought_back(slopes: Tensor, size: torch.Size) -> Tensor:
-    """The transpose of `_resized`, [m, H, W] to [m, h, w]: rows are added where they came from, columns by a matrix product.
+    """The transpose of `_resized`, [m, H, W], which are used up, to [m, h, w]: rows are added where they came from, columns by a matrix product.
 
     Each row of the larger mask is a mean of two rows of the smaller, so nine tenths of the work is two additions of whole rows; torch's own
     backward adds pixel by pixel and takes several times as long.
@@ -182,7 +183,7 @@ def _brought_back(slopes: Tensor, size: torch.Size) -> Tensor:
         return slopes
     below, above, share = _neighbours(slopes.shape[1], size[0], slopes)
     rows = slopes.new_zeros(len(slopes), size[0], slopes.shape[2])
-    rows.index_add_(1, below, slopes * (1 - share)[:, None]).index_add_(1, above, slopes * share[:, None])
+    rows.index_add_(1, above, slopes * share[:, None]).index_add_(1, below, slopes.mul_((1 - share)[:, None]))
     below, above, share = _neighbours(slopes.shape[2], size[1], slopes)
     columns = slopes.new_zeros(slopes.shape[2], size[1])
     columns.scatter_add_(1, below[:, None], (1 - share)[:, None]).scatter_add_(1, above[:, None], share[:, None])
