@@ -32,7 +32,7 @@ def fresh_zeros(shape: Sequence[int], dtype: torch.dtype, device: torch.device) 
 def workspace(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:
     """Room for temporaries, with anything in it, until the same thread asks again: what is touched already is given out once more."""
     size = math.prod(shape) * dtype.itemsize
-    if device.type != "cpu" or size > _KEPT:
+    if device.type != "cpu" or not 0 < size <= _KEPT:
         return torch.empty(*shape, dtype=dtype, device=device)
     if len(getattr(_own, "bytes", ())) < size:
         with torch.inference_mode(False):  # it outlives the mode that asks first

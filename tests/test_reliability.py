@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -320,6 +321,11 @@ def test_an_empty_batch_has_no_error():
     assert [float(expected_calibration_error(nothing, none, norm=norm)) for norm in NORMS] == [0, 0, 0]
     assert float(brier_score(nothing, none)) == 0
     assert reliability_curve(nothing, none, bins=3).counts.tolist() == [0, 0, 0]
+
+
+def test_an_empty_batch_may_be_the_first_of_its_thread():
+    with ThreadPoolExecutor(1) as other:  # buffers are kept by thread, and this one has none yet
+        assert float(other.submit(expected_calibration_error, torch.zeros(0), torch.zeros(0, dtype=torch.long)).result()) == 0
 
 
 @pytest.mark.parametrize("labels_type", [torch.uint8, torch.int32, torch.int64])
