@@ -64,7 +64,14 @@ class MarginLoss:
     kinks: tuple[float, ...] = ()
 
     def __call__(self, margins: Tensor) -> Tensor:
-        """φ(m), element by element. Raises TypeError unless `margins` is a floating-point tensor."""
+        """φ(m), element by element.
+
+        Args:
+            margins: any shape, floating.
+
+        Raises:
+            TypeError for another dtype.
+        """
         _checks.check_floating("margins", margins)
         return self.value(margins)
 

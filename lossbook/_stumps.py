@@ -22,7 +22,14 @@ class Stump(NamedTuple):
     right: int
 
     def __call__(self, features: Tensor) -> Tensor:
-        """The rule's signs, [N] float64, for features [N, D]; the comparison is made in float64."""
+        """The rule's signs; the comparison is made in float64.
+
+        Args:
+            features: [N, D], floating.
+
+        Returns:
+            [N] float64, -1 or +1.
+        """
         return torch.where(features[:, self.feature].double() <= self.threshold, float(self.left), float(self.right)).double()
 
 

@@ -686,6 +686,14 @@ def test_a_device_gets_batched_costs_and_a_single_group(monkeypatch: pytest.Monk
             assert_near(ours, theirs)
 
 
+@pytest.mark.parametrize("points", [None, 20])
+@pytest.mark.parametrize("value", [2.0, -0.5, float("nan")])
+def test_masks_outside_the_unit_interval_are_named(value: float, points: int | None) -> None:
+    target = {"labels": torch.tensor([0]), "masks": torch.full((1, 4, 4), value)}
+    with pytest.raises(ValueError, match=r"`(targets|the cost of a pair)` should"):
+        sets.MaskSetLoss(CLASSES, num_points=points)(torch.zeros(1, 3, CLASSES + 1), torch.zeros(1, 3, 4, 4), [target])
+
+
 def test_bad_mask_arguments_are_named(generator: torch.Generator) -> None:
     logits, mask_logits, targets = mask_scene([3, 2], generator)
     criterion = sets.MaskSetLoss(CLASSES)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lossbook._checks import check_count, check_floating, check_number, wrong_value
+from lossbook._checks import check_count, check_floating, check_number, check_range, wrong_value
 from lossbook._focal_kernel import widened
 from lossbook.sets._class_loss import class_loss
 from lossbook.sets._mask_matching import matching_costs
@@ -105,6 +105,10 @@ class MaskSetLoss(torch.nn.Module):
         objects = read_targets(targets, batch, self.num_classes, "masks", "[N, H, W]")
         if len({value.shape[1:] for value in objects.values}) > 1:
             wrong_value("targets", "have masks of one size", sorted({tuple(value.shape[1:]) for value in objects.values}))
+        if self.num_points is not None:  # whole masks are looked at where they are read
+            for value in objects.values:
+                if value.dtype != torch.bool:
+                    check_range("targets", value, 0.0, 1.0)
         given = None if points is None else points.to(masks.device, torch.float32).expand(layers, batch, -1, -1)
         drawn = drawn_points((layers, batch), self.num_points, masks, generator) if self.num_points is not None and given is None else given
 
