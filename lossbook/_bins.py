@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lossbook._checks import values_readable
-from lossbook._memory import workspace
+from lossbook._core.checks import values_readable
+from lossbook._core.memory import workspace
+from lossbook._core.stable import at_least_float32
 from lossbook._scaling import check_case_shapes, check_case_values
-from lossbook._stable import at_least_float32
 
 Array = np.ndarray[Any, np.dtype[Any]]
 _PIECE = 2**17  # cases looked at together: their buffers stay in the cache

@@ -15,7 +15,7 @@ from math import isfinite
 from numbers import Integral, Real
 from typing import Any, NamedTuple
 
-from lossbook._checks import wrong_type, wrong_value
+from lossbook._core.checks import wrong_type, wrong_value
 
 _ACCEPTED = "be a tuple of two or three numbers, a bool, a number, a text, a list, a dict or an ipywidgets control"
 

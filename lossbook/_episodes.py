@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from lossbook import _checks
+from lossbook._core import checks
 from lossbook._tabular import action_count
 
 Policy = Callable[[Any], Any]  # from an observation to an action
@@ -30,12 +30,12 @@ class Estimate(NamedTuple):
 def _as_policy(policy: Policy | Tensor) -> Policy:
     """A function as it is; a tensor of actions [S] as the function that looks them up."""
     if isinstance(policy, Tensor):
-        _checks.check_integer("policy", policy)
-        _checks.check_ndim("policy", policy, 1, "[S]")
+        checks.check_integer("policy", policy)
+        checks.check_ndim("policy", policy, 1, "[S]")
         actions = policy.tolist()
         return lambda observation: actions[observation]
     if not callable(policy):
-        _checks.wrong_type("policy", "be a function of an observation, or a tensor of actions [S]", type(policy).__name__)
+        checks.wrong_type("policy", "be a function of an observation, or a tensor of actions [S]", type(policy).__name__)
     return policy
 
 
@@ -77,9 +77,9 @@ def episode_returns(
     """
     action_count(env)
     follow = _as_policy(policy)
-    _checks.check_count("episodes", episodes)
-    _checks.check_count("max_steps", max_steps)
-    _checks.check_number("discount", discount, low=0, high=1)
+    checks.check_count("episodes", episodes)
+    checks.check_count("max_steps", max_steps)
+    checks.check_number("discount", discount, low=0, high=1)
 
     def play(number: int) -> float:
         observation, _ = env.reset(seed=seed + number)
@@ -107,10 +107,10 @@ def mean_interval(returns: Tensor, *, confidence: float = 0.95) -> Estimate:
     """
     from scipy.special import stdtrit
 
-    _checks.check_floating("returns", returns)
+    checks.check_floating("returns", returns)
     if returns.ndim != 1 or len(returns) < 2:
-        _checks.wrong_value("returns", "have shape [N] with N ≥ 2", tuple(returns.shape))
-    _checks.check_number("confidence", confidence, low=0, high=1, low_open=True, high_open=True)
+        checks.wrong_value("returns", "have shape [N] with N ≥ 2", tuple(returns.shape))
+    checks.check_number("confidence", confidence, low=0, high=1, low_open=True, high_open=True)
     count, sample = len(returns), returns.detach().double()
     half = float(stdtrit(count - 1, (1 + confidence) / 2)) * float(sample.std()) / math.sqrt(count)
     mean = float(sample.mean())
@@ -149,9 +149,9 @@ def rollout_q_values(env: Any, policy: Policy | Tensor, *, horizon: int, discoun
     import numpy as np
 
     actions, follow = action_count(env), _as_policy(policy)
-    _checks.check_count("horizon", horizon)
-    _checks.check_count("rollouts", rollouts)
-    _checks.check_number("discount", discount, low=0, high=1)
+    checks.check_count("horizon", horizon)
+    checks.check_count("rollouts", rollouts)
+    checks.check_number("discount", discount, low=0, high=1)
 
     def attempt(action: int, number: int) -> float:
         twin = _copied(env)

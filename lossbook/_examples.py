@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lossbook import _checks
+from lossbook._core import checks
 from lossbook._objective import Block as Block
 from lossbook._objective import kinks
 from lossbook.margins import LOSSES, MarginLoss
@@ -21,56 +21,56 @@ LARGE_BLOCK = 50_000_000  # elsewhere: as much as spares memory
 
 def check_examples(features: Any, signs: Any, weight: Any = None) -> None:
     """features [N, D] floating, signs [N] in {-1, +1}, weight None or [N] and not negative; N and D at least 1."""
-    _checks.check_floating("features", features)
-    _checks.check_ndim("features", features, 2, "[N, D]")
+    checks.check_floating("features", features)
+    checks.check_ndim("features", features, 2, "[N, D]")
     if features.layout != torch.strided:
-        _checks.wrong_type("features", "be a dense tensor", str(features.layout))
+        checks.wrong_type("features", "be a dense tensor", str(features.layout))
     if 0 in features.shape:
-        _checks.wrong_value("features", "hold at least one example and one column", tuple(features.shape))
-    _checks.check_tensor("signs", signs)
+        checks.wrong_value("features", "hold at least one example and one column", tuple(features.shape))
+    checks.check_tensor("signs", signs)
     if signs.dtype == torch.bool or signs.dtype.is_complex:
-        _checks.wrong_type("signs", "have a floating-point or integer dtype", str(signs.dtype))
+        checks.wrong_type("signs", "have a floating-point or integer dtype", str(signs.dtype))
     if signs.shape != features.shape[:1]:
-        _checks.wrong_value("signs", f"have shape {tuple(features.shape[:1])} to match `features`", tuple(signs.shape))
-    _checks.check_signs("signs", signs)
+        checks.wrong_value("signs", f"have shape {tuple(features.shape[:1])} to match `features`", tuple(signs.shape))
+    checks.check_signs("signs", signs)
     if weight is not None:
-        _checks.check_floating("weight", weight)
-        _checks.check_same_shape("weight", weight, "signs", signs)
-        _checks.check_range("weight", weight, 0, torch.finfo(weight.dtype).max)
+        checks.check_floating("weight", weight)
+        checks.check_same_shape("weight", weight, "signs", signs)
+        checks.check_range("weight", weight, 0, torch.finfo(weight.dtype).max)
 
 
 def check_line(weights: Any, intercept: Any, features: Tensor) -> None:
     """weights [D] and intercept [], floating, for features [N, D]."""
-    _checks.check_floating("weights", weights)
-    _checks.check_floating("intercept", intercept)
+    checks.check_floating("weights", weights)
+    checks.check_floating("intercept", intercept)
     if weights.shape != features.shape[1:]:
-        _checks.wrong_value("weights", f"have shape {tuple(features.shape[1:])} to match the columns of `features`", tuple(weights.shape))
-    _checks.check_ndim("intercept", intercept, 0, "[]")
+        checks.wrong_value("weights", f"have shape {tuple(features.shape[1:])} to match the columns of `features`", tuple(weights.shape))
+    checks.check_ndim("intercept", intercept, 0, "[]")
 
 
 def check_loss(loss: Any, l2: float, l1: float) -> MarginLoss:
     """The loss itself, once it is known and has a slope, and l2 and l1 are not negative."""
     if not isinstance(loss, (str, MarginLoss)):
-        _checks.wrong_type("loss", "be a name in `margins.LOSSES` or a `MarginLoss`", type(loss).__name__)
+        checks.wrong_type("loss", "be a name in `margins.LOSSES` or a `MarginLoss`", type(loss).__name__)
     if isinstance(loss, str):
-        _checks.check_choice("loss", loss, LOSSES)
+        checks.check_choice("loss", loss, LOSSES)
     phi: MarginLoss = loss if isinstance(loss, MarginLoss) else LOSSES[loss]
     if phi.name == "zero_one":
-        _checks.wrong_value("loss", "have a slope to follow", "zero_one, which is flat")
-    _checks.check_number("l2", l2, low=0)
-    _checks.check_number("l1", l1, low=0)
+        checks.wrong_value("loss", "have a slope to follow", "zero_one, which is flat")
+    checks.check_number("l2", l2, low=0)
+    checks.check_number("l1", l1, low=0)
     return phi
 
 
 def check_solver(solver: str, loss: MarginLoss, l2: float, l1: float) -> None:
     """The solver is one, and can do the problem."""
-    _checks.check_choice("solver", solver, SOLVERS)
+    checks.check_choice("solver", solver, SOLVERS)
     if solver == "newton" and not loss.is_convex:
-        _checks.wrong_value("solver", "be 'lbfgs', 'sgd' or, for a ramp, 'cccp' where the loss is not convex", f"'newton' with {loss.name}")
+        checks.wrong_value("solver", "be 'lbfgs', 'sgd' or, for a ramp, 'cccp' where the loss is not convex", f"'newton' with {loss.name}")
     if solver == "cccp" and not any(jump < 0 for _, jump in kinks(loss)):
-        _checks.wrong_value("loss", "be a ramp for the solver 'cccp'", loss.name)
+        checks.wrong_value("loss", "be a ramp for the solver 'cccp'", loss.name)
     if solver in ("newton", "cccp") and l1 > 0:
-        _checks.wrong_value("solver", "be 'lbfgs' or 'sgd' where l1 > 0", repr(solver))
+        checks.wrong_value("solver", "be 'lbfgs' or 'sgd' where l1 > 0", repr(solver))
 
 
 def _block(features: Tensor, signs: Tensor, weight: Tensor | None = None) -> Block:
@@ -125,14 +125,14 @@ class Stream:
 
     def __init__(self, source: Any, signs: Any, weight: Any, passes: int) -> None:
         if not isinstance(source, Iterable):
-            _checks.wrong_type("features", "be a tensor, or an iterable of pairs (features, signs)", type(source).__name__)
+            checks.wrong_type("features", "be a tensor, or an iterable of pairs (features, signs)", type(source).__name__)
         if signs is not None or weight is not None:
-            _checks.wrong_value("signs" if signs is not None else "weight", "be left out where `features` is an iterable of pairs", "a value")
+            checks.wrong_value("signs" if signs is not None else "weight", "be left out where `features` is an iterable of pairs", "a value")
         if isinstance(source, Iterator) and passes > 1:
-            _checks.wrong_type("features", "be an iterable that can be gone through again, for more than one pass", type(source).__name__)
+            checks.wrong_type("features", "be an iterable that can be gone through again, for more than one pass", type(source).__name__)
         self._source = source
         self._pending: Iterator[Block] | None = self._read()
-        self.first = next(self._pending, None) or _checks.wrong_value("features", "yield at least one batch", "none")
+        self.first = next(self._pending, None) or checks.wrong_value("features", "yield at least one batch", "none")
 
     def blocks(self) -> Iterator[Block]:
         """The batches as they come."""
@@ -150,9 +150,9 @@ class Stream:
     def _read(self) -> Iterator[Block]:
         for item in self._source:
             if not isinstance(item, (tuple, list)) or len(item) != 2:
-                _checks.wrong_type("features", "yield pairs (features, signs)", type(item).__name__)
+                checks.wrong_type("features", "yield pairs (features, signs)", type(item).__name__)
             check_examples(*item)
             block = _block(*item)
             if hasattr(self, "first") and block.features.shape[1] != self.first.features.shape[1]:
-                _checks.wrong_value("features", f"keep its {self.first.features.shape[1]} columns from batch to batch", block.features.shape[1])
+                checks.wrong_value("features", f"keep its {self.first.features.shape[1]} columns from batch to batch", block.features.shape[1])
             yield block

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lossbook._checks import check_range
+from lossbook._core.checks import check_range
 
 
 def floor(values: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from lossbook import _checks
+from lossbook._core import checks
 
 Function = Callable[[Tensor], Tensor]
 
@@ -72,7 +72,7 @@ class MarginLoss:
         Raises:
             TypeError for another dtype.
         """
-        _checks.check_floating("margins", margins)
+        checks.check_floating("margins", margins)
         return self.value(margins)
 
     def derivative(self, margins: Tensor) -> Tensor:
@@ -84,7 +84,7 @@ class MarginLoss:
         Raises:
             TypeError for another dtype.
         """
-        _checks.check_floating("margins", margins)
+        checks.check_floating("margins", margins)
         return self.slope(margins)
 
     def conditional_risk(self, eta: Tensor | float, scores: Tensor) -> Tensor:
@@ -97,10 +97,10 @@ class MarginLoss:
         Raises:
             TypeError for a dtype that is not floating; ValueError for a shape that would broadcast, or η outside [0, 1].
         """
-        _checks.check_floating("scores", scores)
+        checks.check_floating("scores", scores)
         eta = _in_unit_interval("eta", eta)
         if eta.ndim:
-            _checks.check_same_shape("eta", eta, "scores", scores)
+            checks.check_same_shape("eta", eta, "scores", scores)
         return self._expected(eta, scores) + self._expected(1 - eta, -scores)
 
     def _expected(self, probs: Tensor, margins: Tensor) -> Tensor:
@@ -157,7 +157,7 @@ class MarginLoss:
         Raises:
             TypeError or ValueError for another factor.
         """
-        _checks.check_number("factor", factor, low=0, low_open=True)
+        checks.check_number("factor", factor, low=0, low_open=True)
 
         def times(function: Function) -> Function:
             return lambda x: factor * function(x)
@@ -179,8 +179,8 @@ class MarginLoss:
 def _in_unit_interval(parameter: str, value: Tensor | float) -> Tensor:
     """`value` as a tensor, once every element is known to lie in [0, 1]; a number becomes float64."""
     if not isinstance(value, Tensor):
-        _checks.check_number(parameter, value, low=0, high=1)
+        checks.check_number(parameter, value, low=0, high=1)
         return torch.tensor(value, dtype=torch.float64)
-    _checks.check_floating(parameter, value)
-    _checks.check_range(parameter, value, 0, 1)
+    checks.check_floating(parameter, value)
+    checks.check_range(parameter, value, 0, 1)
     return value

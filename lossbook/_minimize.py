@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lossbook import _checks
+from lossbook._core import checks
 from lossbook._examples import Rows, Stream
 from lossbook._objective import Curve, Problem, Sweep, split
 from lossbook.margins import MarginLoss
@@ -55,10 +55,10 @@ def solve(
     else:
         path = through_kinks(newton if solver == "newton" else lbfgs, problem, loss, origin, tolerance=tolerance, steps=steps)
     if not math.isfinite(path.state.value):
-        _checks.wrong_value("features", "be finite, and small enough for the loss to be so", f"an objective of {path.state.value}")
+        checks.wrong_value("features", "be finite, and small enough for the loss to be so", f"an objective of {path.state.value}")
     if path.objective[-1] < -1e9:
         expected = "have a minimum on these examples (l2 > 0 without a free intercept gives one)"
-        _checks.wrong_value("loss", expected, f"an objective of {path.objective[-1]:.3g}")
+        checks.wrong_value("loss", expected, f"an objective of {path.objective[-1]:.3g}")
     if not path.converged:
         message = f"`fit_linear` has not reached a minimum in {steps} steps. Allow more; where the examples are separable, give `l2`."
         warnings.warn(message, RuntimeWarning, stacklevel=3)

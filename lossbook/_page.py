@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lossbook import _frames, _svg, plots
-from lossbook._checks import wrong_value
 from lossbook._controls import Control
+from lossbook._core.checks import wrong_value
 from lossbook._svg import escape
 
 if TYPE_CHECKING:

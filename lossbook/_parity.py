@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from lossbook import _checks
+from lossbook._core import checks
 
 _Array = npt.NDArray[np.float64]
 _Places = npt.NDArray[np.int64]
@@ -28,32 +28,32 @@ class ParityFrontier(NamedTuple):
 
 def check_groups(groups: Tensor, parameter: str, reference: Tensor) -> int:
     """`groups` are ids from 0, one for each element of `reference`; returns how many ids there are."""
-    _checks.check_integer("groups", groups)
-    _checks.check_same_shape("groups", groups, parameter, reference)
-    _checks.check_ndim("groups", groups, 1, "[N]")
+    checks.check_integer("groups", groups)
+    checks.check_same_shape("groups", groups, parameter, reference)
+    checks.check_ndim("groups", groups, 1, "[N]")
     if groups.numel() == 0:
-        _checks.wrong_value("groups", "have at least one element", "none")
+        checks.wrong_value("groups", "have at least one element", "none")
     least, most = (int(extreme) for extreme in torch.aminmax(groups))
     if least < 0:
-        _checks.wrong_value("groups", "be at least 0", least)
+        checks.wrong_value("groups", "be at least 0", least)
     return most + 1
 
 
 def check_binary(parameter: str, value: Tensor) -> None:
     """`value` is a vector in [0, 1]: decisions, labels or probabilities."""
-    _checks.check_tensor(parameter, value)
-    _checks.check_ndim(parameter, value, 1, "[N]")
-    _checks.check_range(parameter, value.double(), 0, 1)
+    checks.check_tensor(parameter, value)
+    checks.check_ndim(parameter, value, 1, "[N]")
+    checks.check_range(parameter, value.double(), 0, 1)
 
 
 def _unit_interval(parameter: str, value: Tensor) -> _Array:
     """A vector in [0, 1] on the host, as float64."""
-    _checks.check_tensor(parameter, value)
-    _checks.check_ndim(parameter, value, 1, "[N]")
+    checks.check_tensor(parameter, value)
+    checks.check_ndim(parameter, value, 1, "[N]")
     wide = value.double() if value.is_floating_point() and value.itemsize < 4 else value  # numpy does not know bfloat16
     found: _Array = wide.detach().cpu().numpy().astype(np.float64, copy=False)
     if len(found):
-        _checks.check_extremes(parameter, float(found.min()), float(found.max()), 0, 1)
+        checks.check_extremes(parameter, float(found.min()), float(found.max()), 0, 1)
     return found
 
 
@@ -89,19 +89,19 @@ def parity_frontier(
         A. Menon, R. Williamson, "The cost of fairness in binary classification", 2018; S. Corbett-Davies et al., "Algorithmic decision making and the
         cost of fairness", 2017, for the form of the optimum.
     """
-    _checks.check_floating("probs", probs)
+    checks.check_floating("probs", probs)
     scores = _unit_interval("probs", probs)
     count = check_groups(groups, "probs", probs)
     positive = None
     if labels is not None:
         positive = _unit_interval("labels", labels) == 1
-        _checks.check_same_shape("labels", labels, "probs", probs)
+        checks.check_same_shape("labels", labels, "probs", probs)
     curves = _curves(scores, _members(groups, count), positive, randomize)
     best = [curve.best for curve in curves]
     if isinstance(gaps, Tensor):
         grid = _unit_interval("gaps", gaps)
     else:
-        _checks.check_count("gaps", gaps, low=2)
+        checks.check_count("gaps", gaps, low=2)
         grid = np.linspace(0, max(best) - min(best), gaps)
     errors, thresholds = _mixed_frontier(curves, grid) if randomize else _threshold_frontier(curves, grid)
     return ParityFrontier(*(torch.from_numpy(part).to(probs.device) for part in (grid, errors, thresholds)))
@@ -129,7 +129,7 @@ def _members(groups: Tensor, count: int) -> list[_Places]:
     for group in range(count):
         found.append(np.flatnonzero(ids == group))
         if len(found[-1]) == 0:
-            _checks.wrong_value("groups", "give every id up to the largest a member", f"no member of {group}")
+            checks.wrong_value("groups", "give every id up to the largest a member", f"no member of {group}")
     return found
 
 

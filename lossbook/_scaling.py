@@ -8,8 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lossbook._checks import check_finite, check_floating, check_integer, check_labels, check_ndim, check_range, check_tensor, wrong_value
-from lossbook._stable import log1pexp
+from lossbook._core.checks import check_finite, check_floating, check_integer, check_labels, check_ndim, check_range, check_tensor, wrong_value
+from lossbook._core.stable import log1pexp
 
 
 class PlattScaling(NamedTuple):

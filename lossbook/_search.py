@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lossbook._checks import check_callable, wrong_type, wrong_value
+from lossbook._core.checks import check_callable, wrong_type, wrong_value
 
 Phi = Callable[[Tensor], Tensor]
 

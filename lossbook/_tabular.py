@@ -14,8 +14,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from lossbook import _checks
-from lossbook._reduction import Reduction, check_reduction, reduce
+from lossbook._core import checks
+from lossbook._core.reduction import Reduction, check_reduction, reduce
 
 _Array = npt.NDArray[np.float64]
 
@@ -41,7 +41,7 @@ def action_count(env: Any) -> int:
     space: Any = getattr(env, "action_space", None)
     if type(space).__name__ != "Discrete":
         found = f"{type(getattr(env, 'unwrapped', env)).__name__}" + (f" with actions {space}" if space is not None else "")
-        _checks.wrong_type("env", "be a gymnasium environment with discrete actions", found)
+        checks.wrong_type("env", "be a gymnasium environment with discrete actions", found)
     return int(space.n)
 
 
@@ -66,11 +66,11 @@ def read_table(env: Any) -> Table:
         return env
     actions, base = action_count(env), getattr(env, "unwrapped", env)
     if not hasattr(base, "P"):
-        _checks.wrong_type("env", "have a table of transitions, `env.unwrapped.P`", type(base).__name__)
+        checks.wrong_type("env", "have a table of transitions, `env.unwrapped.P`", type(base).__name__)
     states = len(base.P)
     wrong = [state for state, row in base.P.items() if len(row) != actions]
     if wrong:
-        _checks.wrong_value("env", f"have {actions} actions in each state of its table", f"{len(base.P[wrong[0]])} in state {wrong[0]}")
+        checks.wrong_value("env", f"have {actions} actions in each state of its table", f"{len(base.P[wrong[0]])} in state {wrong[0]}")
     rows = [base.P[state] for state in range(states)]
     outcomes = [row[action] for action in range(actions) for row in rows]
     counts = np.fromiter(map(len, outcomes), np.int64, len(outcomes))
@@ -99,22 +99,22 @@ def _evaluate(table: Table, policy: Tensor, discount: float) -> Tensor:
 
 
 def _check_discount(discount: float) -> None:
-    _checks.check_number("discount", discount, low=0, high=1, high_open=True)
+    checks.check_number("discount", discount, low=0, high=1, high_open=True)
 
 
 def _policy_probs(policy: Tensor, table: Table) -> Tensor:
     """Actions [S], or probabilities [S, A], as probabilities [S, A]."""
     states, actions = table.rewards.shape
-    _checks.check_tensor("policy", policy)
+    checks.check_tensor("policy", policy)
     if policy.shape == (states,):
-        _checks.check_labels("policy", policy, actions)
+        checks.check_labels("policy", policy, actions)
         return torch.nn.functional.one_hot(policy.cpu().long(), actions).double()
     if policy.shape != (states, actions):
-        _checks.wrong_value("policy", f"have shape ({states},) or ({states}, {actions})", tuple(policy.shape))
-    _checks.check_range("policy", policy, 0, 1)
+        checks.wrong_value("policy", f"have shape ({states},) or ({states}, {actions})", tuple(policy.shape))
+    checks.check_range("policy", policy, 0, 1)
     if not torch.allclose(policy.double().sum(dim=1), torch.ones(states, dtype=torch.float64), atol=1e-6):
         sums = policy.sum(dim=1)
-        _checks.wrong_value("policy", "have rows that sum to 1", f"sums from {float(sums.min()):g} to {float(sums.max()):g}")
+        checks.wrong_value("policy", "have rows that sum to 1", f"sums from {float(sums.min()):g} to {float(sums.max()):g}")
     return policy.detach().cpu().double()
 
 
@@ -254,7 +254,7 @@ def occupancy(env: Any, policy: Tensor, *, discount: float, start: Tensor | None
 def _start(table: Table, start: Tensor | None) -> Tensor:
     if start is None:
         return table.start
-    _checks.check_same_shape("start", start, "env.unwrapped.P", table.start)
+    checks.check_same_shape("start", start, "env.unwrapped.P", table.start)
     return start.double()
 
 
@@ -309,9 +309,9 @@ def opportunity_cost(q_values: Tensor) -> Tensor:
         M. Lagoudakis, R. Parr, "Reinforcement learning as classification", 2003; A. Lazaric et al., "Analysis of a classification-based policy
         iteration algorithm", 2010, equation 2.
     """
-    _checks.check_floating("q_values", q_values)
+    checks.check_floating("q_values", q_values)
     if q_values.ndim == 0 or q_values.shape[-1] == 0:
-        _checks.wrong_value("q_values", "have shape [..., A] with A ≥ 1", tuple(q_values.shape))
+        checks.wrong_value("q_values", "have shape [..., A] with A ≥ 1", tuple(q_values.shape))
     return q_values.amax(dim=-1, keepdim=True) - q_values
 
 
@@ -338,16 +338,16 @@ def opportunity_cost_loss(logits: Tensor, costs: Tensor, *, weight: Tensor | Non
         A. Lazaric, M. Ghavamzadeh, R. Munos, "Analysis of a classification-based policy iteration algorithm", 2010, for the weighted 0-1 loss of
         which this is the expectation under a softmax policy.
     """
-    _checks.check_floating("logits", logits)
-    _checks.check_ndim("logits", logits, 2, "[N, A]")
-    _checks.check_floating("costs", costs)
-    _checks.check_same_shape("costs", costs, "logits", logits)
-    _checks.check_finite("costs", costs)
+    checks.check_floating("logits", logits)
+    checks.check_ndim("logits", logits, 2, "[N, A]")
+    checks.check_floating("costs", costs)
+    checks.check_same_shape("costs", costs, "logits", logits)
+    checks.check_finite("costs", costs)
     check_reduction(reduction)
     losses = (logits.softmax(dim=1) * costs).sum(dim=1)
     if weight is not None:
-        _checks.check_floating("weight", weight)
+        checks.check_floating("weight", weight)
         if weight.shape != losses.shape:
-            _checks.wrong_value("weight", f"have shape {tuple(losses.shape)} to match `logits`", tuple(weight.shape))
+            checks.wrong_value("weight", f"have shape {tuple(losses.shape)} to match `logits`", tuple(weight.shape))
         losses = losses * weight
     return reduce(losses, reduction)

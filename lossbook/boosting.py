@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from lossbook._checks import check_choice, check_count, check_finite, check_floating, check_number, check_signs, wrong_value
+from lossbook._core.checks import check_choice, check_count, check_finite, check_floating, check_number, check_signs, wrong_value
 from lossbook._stumps import LEAST, TIE, Stump, StumpSearch
 from lossbook.margins import MarginLoss, exponential
 

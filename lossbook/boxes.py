@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lossbook._checks import check_floating, check_number, check_same_shape, values_readable, wrong_value
-from lossbook._reduction import Reduction, check_reduction, reduce
+from lossbook._core.checks import check_floating, check_number, check_same_shape, values_readable, wrong_value
+from lossbook._core.reduction import Reduction, check_reduction, reduce
 
 __all__ = ["ciou_loss", "diou_loss", "giou_loss", "iou_loss", "pairwise_giou", "pairwise_iou", "smooth_l1", "to_cxcywh", "to_xyxy"]
 

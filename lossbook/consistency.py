@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lossbook._checks import check_floating, check_number, check_range, check_same_shape, wrong_type, wrong_value
+from lossbook._core.checks import check_floating, check_number, check_range, check_same_shape, wrong_type, wrong_value
 from lossbook._search import Phi, both_sides, evaluate, interpolate, lower_hull, weighted
 
 __all__ = [

@@ -12,10 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lossbook._checks import check_distribution, check_floating, check_number, check_range, check_same_shape, check_tensor, values_readable
-from lossbook._classes import check_class_labels, check_class_targets, class_axis, one_hot, per_class
-from lossbook._reduction import Reduction, check_reduction, reduce
-from lossbook._stable import times_log
+from lossbook._core.checks import check_distribution, check_floating, check_number, check_range, check_same_shape, check_tensor, values_readable
+from lossbook._core.classes import check_class_labels, check_class_targets, class_axis, one_hot, per_class
+from lossbook._core.reduction import Reduction, check_reduction, reduce
+from lossbook._core.stable import times_log
 
 __all__ = ["adjust_logits", "binary_cross_entropy", "cross_entropy", "generalized_cross_entropy", "kl_divergence"]
 

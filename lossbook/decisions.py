@@ -11,7 +11,7 @@ from typing import overload
 import torch
 from torch import Tensor
 
-from lossbook._checks import (
+from lossbook._core.checks import (
     check_distribution,
     check_finite,
     check_floating,

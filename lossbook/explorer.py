@@ -19,8 +19,8 @@ from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lossbook import _matplotlib, _page, _svg, plots
-from lossbook._checks import check_count, check_number, wrong_type, wrong_value
 from lossbook._controls import Control, read_controls
+from lossbook._core.checks import check_count, check_number, wrong_type, wrong_value
 from lossbook._layout import Layout
 from lossbook._page import content_security_policy as content_security_policy
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lossbook import _checks
+from lossbook._core import checks
 from lossbook._parity import ParityFrontier, check_binary, check_groups, parity_frontier
 
 __all__ = [
@@ -109,7 +109,7 @@ def false_positive_rates(decisions: Tensor, labels: Tensor, *, groups: Tensor) -
 def _conditional_rates(decisions: Tensor, labels: Tensor, groups: Tensor, label: int) -> Tensor:
     check_binary("decisions", decisions)
     check_binary("labels", labels)
-    _checks.check_same_shape("labels", labels, "decisions", decisions)
+    checks.check_same_shape("labels", labels, "decisions", decisions)
     return _rates(decisions, groups, check_groups(groups, "decisions", decisions), among=labels == label)
 
 
@@ -217,12 +217,12 @@ def rate_intervals(rates: Tensor, counts: Tensor, *, confidence: float = 0.95) -
     Reference:
         E. Wilson, "Probable inference, the law of succession, and statistical inference", 1927.
     """
-    _checks.check_floating("rates", rates)
-    _checks.check_tensor("counts", counts)
-    _checks.check_same_shape("counts", counts, "rates", rates)
-    _checks.check_range("rates", rates, 0, 1)
-    _checks.check_range("counts", counts, 1, float("inf"))
-    _checks.check_number("confidence", confidence, low=0, high=1, low_open=True, high_open=True)
+    checks.check_floating("rates", rates)
+    checks.check_tensor("counts", counts)
+    checks.check_same_shape("counts", counts, "rates", rates)
+    checks.check_range("rates", rates, 0, 1)
+    checks.check_range("counts", counts, 1, float("inf"))
+    checks.check_number("confidence", confidence, low=0, high=1, low_open=True, high_open=True)
     z = float(torch.special.ndtri(torch.tensor((1 + confidence) / 2, dtype=torch.float64)))
     n, p = counts.double(), rates.double()
     centre = (p + z**2 / (2 * n)) / (1 + z**2 / n)
@@ -252,7 +252,7 @@ def parity_penalty(probs: Tensor, *, groups: Tensor) -> Tensor:
     Conventions:
         Soft selections, so a penalty of 0 doesn't make the thresholded decisions equal.
     """
-    _checks.check_floating("probs", probs)
+    checks.check_floating("probs", probs)
     check_binary("probs", probs)
     count = check_groups(groups, "probs", probs)
     sums = torch.zeros(count, dtype=probs.dtype, device=probs.device).index_add(0, groups.long(), probs)
@@ -277,10 +277,10 @@ def pareto_front(points: Tensor) -> Tensor:
         >>> pareto_front(torch.tensor([[0.0, 3.0], [1.0, 1.0], [2.0, 2.0]]))
         tensor([ True,  True, False])
     """
-    _checks.check_floating("points", points)
-    _checks.check_ndim("points", points, 2, "[N, D]")
+    checks.check_floating("points", points)
+    checks.check_ndim("points", points, 2, "[N, D]")
     if bool(points.isnan().any()):
-        _checks.wrong_value("points", "be free of NaN", "NaN")
+        checks.wrong_value("points", "be free of NaN", "NaN")
     blocks = [_is_undominated(block, points) for block in torch.split(points, max(1, 2**22 // max(points.numel(), 1)))]
     return torch.cat(blocks) if blocks else torch.zeros(0, dtype=torch.bool)
 

@@ -11,11 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lossbook._checks import check_floating, check_number, check_range, check_same_shape, check_tensor
-from lossbook._classes import check_class_labels, class_axis, per_class
+from lossbook._core.checks import check_floating, check_number, check_range, check_same_shape, check_tensor
+from lossbook._core.classes import check_class_labels, class_axis, per_class
+from lossbook._core.onepass import OnePass, one_pass
+from lossbook._core.reduction import Reduction, check_reduction, reduce
 from lossbook._focal_kernel import focal_and_slope, plain_focal, power, widened
-from lossbook._onepass import OnePass, one_pass
-from lossbook._reduction import Reduction, check_reduction, reduce
 
 __all__ = ["quality_focal_loss", "recover_eta", "sigmoid_focal_loss", "softmax_focal_loss", "varifocal_loss"]
 

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from lossbook import _checks
+from lossbook._core import checks
 from lossbook._examples import Block, Rows, Stream, check_examples, check_line, check_loss, check_solver
 from lossbook._minimize import solve
 from lossbook._objective import Problem
@@ -90,7 +90,7 @@ def regularized_risk(
     phi = check_loss(loss, l2, l1)
     check_examples(features, signs, weight)
     check_line(weights, intercept, features)
-    _checks.check_same_dtype("weights", weights, "features", features)
+    checks.check_same_dtype("weights", weights, "features", features)
     return _risk(weights, intercept, Block(features, signs, weight), phi, l2, l1)
 
 
@@ -144,10 +144,10 @@ def sgd_step(
     phi = check_loss(loss, l2, l1)
     check_examples(features, signs, weight)
     check_line(weights, intercept, features)
-    _checks.check_same_dtype("weights", weights, "features", features)
+    checks.check_same_dtype("weights", weights, "features", features)
     if weight is not None:
-        _checks.check_same_dtype("weight", weight, "features", features)
-    _checks.check_number("rate", rate, low=0, low_open=True)
+        checks.check_same_dtype("weight", weight, "features", features)
+    checks.check_number("rate", rate, low=0, low_open=True)
     return _step(weights, intercept, Block(features, signs, weight), phi, rate, l2, l1)
 
 
@@ -228,11 +228,11 @@ def fit_linear(
     """
     phi = check_loss(loss, l2, l1)
     for parameter, value, choices in (("intercept", intercept, INTERCEPTS), ("schedule", schedule, SCHEDULES), ("average", average, AVERAGES)):
-        _checks.check_choice(parameter, value, choices)
+        checks.check_choice(parameter, value, choices)
     for parameter, count in (("starts", starts), ("steps", steps), ("batch_size", batch_size), ("epochs", epochs)):
-        _checks.check_count(parameter, count)
+        checks.check_count(parameter, count)
     for parameter, number in (("tolerance", tolerance), ("rate", rate)):
-        _checks.check_number(parameter, number, low=0, low_open=True)
+        checks.check_number(parameter, number, low=0, low_open=True)
     check_solver(solver, phi, l2, l1)
     passes = epochs if solver == "sgd" else 2
     examples = Rows(features, signs, weight) if isinstance(features, Tensor) else Stream(features, signs, weight, passes)
@@ -240,13 +240,13 @@ def fit_linear(
     theta = None
     if start is not None:
         if not isinstance(start, tuple) or len(start) < 2:
-            _checks.wrong_type("start", "be a pair (weights, intercept) or a `LinearFit`", type(start).__name__)
+            checks.wrong_type("start", "be a pair (weights, intercept) or a `LinearFit`", type(start).__name__)
         check_line(start[0], start[1], first)
         theta = torch.cat([start[0], start[1][None]]).detach().to(first.device, torch.float64)
     if solver == "sgd":
         if schedule == "pegasos" and (phi.name != "hinge" or l2 == 0 or intercept == "free"):
             found = f"loss {phi.name}, l2 {l2:g}, intercept {intercept!r}"
-            _checks.wrong_value("schedule", "be 'pegasos' only with the hinge, l2 > 0 and no free intercept", found)
+            checks.wrong_value("schedule", "be 'pegasos' only with the hinge, l2 > 0 and no free intercept", found)
         batches = (batch for _ in range(epochs) for batch in examples.batches(batch_size, generator))
         with torch.no_grad():
             return _sgd(batches, phi, first, theta, l2, l1, intercept, rate, schedule, average)

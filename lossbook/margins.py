@@ -20,9 +20,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from lossbook import _checks
+from lossbook._core import checks
+from lossbook._core.stable import log1pexp
 from lossbook._margin_loss import MarginLoss
-from lossbook._stable import log1pexp
 
 __all__ = [
     "LOSSES",
@@ -176,7 +176,7 @@ def ramp_loss(s: float) -> MarginLoss:
 
     Chapter: ramp.
     """
-    _checks.check_number("s", s, high=1, high_open=True)
+    checks.check_number("s", s, high=1, high_open=True)
     return MarginLoss(
         name=f"ramp({s:g})",
         formula=f"min(max(0, 1 - m), {1 - s:g})",

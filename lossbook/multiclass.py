@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from lossbook._checks import check_choice, check_distribution, check_floating, check_ndim, wrong_value
-from lossbook._classes import check_class_labels, class_axis
-from lossbook._reduction import Reduction, check_reduction, reduce
+from lossbook._core.checks import check_choice, check_distribution, check_floating, check_ndim, wrong_value
+from lossbook._core.classes import check_class_labels, class_axis
+from lossbook._core.reduction import Reduction, check_reduction, reduce
 
 __all__ = ["OptimalScores", "crammer_singer", "lee_lin_wahba", "optimal_scores", "weston_watkins"]
 

@@ -25,7 +25,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from lossbook._checks import check_choice, check_floating, check_integer, check_ndim, check_range, check_tensor, wrong_type, wrong_value
+from lossbook._core.checks import check_choice, check_floating, check_integer, check_ndim, check_range, check_tensor, wrong_type, wrong_value
 
 __all__ = ["UncertaintyWeighting", "mgda", "pcgrad", "task_gradients"]
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lossbook._checks import check_floating, check_integer, check_ndim, check_number, check_range, check_same_shape, check_tensor, wrong_value
+from lossbook._core.checks import check_floating, check_integer, check_ndim, check_number, check_range, check_same_shape, check_tensor, wrong_value
 from lossbook._runs import Array, overlap
 
 __all__ = ["ClassQuality", "PanopticQuality", "panoptic_counts", "panoptic_map", "panoptic_quality", "quality_of_counts"]

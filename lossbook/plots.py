@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lossbook import _matplotlib, _svg
-from lossbook._checks import wrong_type, wrong_value
+from lossbook._core.checks import wrong_type, wrong_value
 
 __all__ = ["COLORS", "LOSS_STYLES", "PALETTE", "StaticFigure", "display", "show", "style", "stylesheet", "subplots", "to_html", "use"]
 

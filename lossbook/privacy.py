@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lossbook import _checks
-from lossbook._reduction import Reduction, check_reduction, reduce
+from lossbook._core import checks
+from lossbook._core.reduction import Reduction, check_reduction, reduce
 
 __all__ = ["RandomizedResponse", "majority_excess_risk", "sample_inflation"]
 
@@ -44,8 +44,8 @@ class RandomizedResponse:
     num_classes: int = 2
 
     def __post_init__(self) -> None:
-        _checks.check_number("epsilon", self.epsilon, low=0, low_open=True)
-        _checks.check_count("num_classes", self.num_classes, low=2)
+        checks.check_number("epsilon", self.epsilon, low=0, low_open=True)
+        checks.check_count("num_classes", self.num_classes, low=2)
 
     @property
     def flip_probability(self) -> float:
@@ -73,7 +73,7 @@ class RandomizedResponse:
         Raises:
             TypeError for a dtype that is no integer; ValueError for labels out of range.
         """
-        _checks.check_labels("labels", labels, self.num_classes)
+        checks.check_labels("labels", labels, self.num_classes)
         flip = torch.rand(labels.shape, generator=generator, device=labels.device, dtype=torch.float64) < self.flip_probability
         shift = torch.randint(1, self.num_classes, labels.shape, generator=generator, device=labels.device)
         return torch.where(flip, (labels + shift) % self.num_classes, labels).to(labels.dtype)
@@ -127,13 +127,13 @@ class RandomizedResponse:
         return reduce(-own + gap * math.exp(-self.epsilon) / -math.expm1(-self.epsilon), reduction)
 
     def _log_probs_of(self, logits: Tensor, noisy: Tensor, reduction: str) -> Tensor:
-        _checks.check_floating("logits", logits)
+        checks.check_floating("logits", logits)
         if logits.ndim != 2 or logits.shape[1] != self.num_classes:
-            _checks.wrong_value("logits", f"have shape [N, {self.num_classes}]", tuple(logits.shape))
-        _checks.check_tensor("noisy", noisy)
+            checks.wrong_value("logits", f"have shape [N, {self.num_classes}]", tuple(logits.shape))
+        checks.check_tensor("noisy", noisy)
         if noisy.shape != logits.shape[:1]:
-            _checks.wrong_value("noisy", f"have shape ({len(logits)},) to match `logits`", tuple(noisy.shape))
-        _checks.check_labels("noisy", noisy, self.num_classes)
+            checks.wrong_value("noisy", f"have shape ({len(logits)},) to match `logits`", tuple(noisy.shape))
+        checks.check_labels("noisy", noisy, self.num_classes)
         check_reduction(reduction)
         return logits.log_softmax(dim=1).gather(1, noisy.long()[:, None])[:, 0]
 
@@ -156,7 +156,7 @@ def sample_inflation(epsilon: float) -> float:
     Reference:
         K. Chaudhuri, D. Hsu, "Sample complexity bounds for differentially private learning", 2011, for the general question.
     """
-    _checks.check_number("epsilon", epsilon, low=0, low_open=True)
+    checks.check_number("epsilon", epsilon, low=0, low_open=True)
     return math.tanh(epsilon / 2) ** -2
 
 
@@ -177,12 +177,12 @@ def majority_excess_risk(eta: float, count: int, *, epsilon: float = math.inf) -
         >>> round(majority_excess_risk(0.7, 101, epsilon=0.5), 5)
         0.0645
     """
-    _checks.check_number("eta", eta, low=0.5, high=1)
-    _checks.check_count("count", count)
+    checks.check_number("eta", eta, low=0.5, high=1)
+    checks.check_count("count", count)
     if count % 2 == 0:
-        _checks.wrong_value("count", "be odd, so that there is a majority", count)
+        checks.wrong_value("count", "be odd, so that there is a majority", count)
     if epsilon != math.inf:
-        _checks.check_number("epsilon", epsilon, low=0, low_open=True)
+        checks.check_number("epsilon", epsilon, low=0, low_open=True)
     flip = math.exp(-epsilon) / (1 + math.exp(-epsilon))
     heads = flip + (1 - 2 * flip) * eta
     return (2 * eta - 1) * _binomial_lower_tail(count, heads, (count - 1) // 2)

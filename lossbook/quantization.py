@@ -10,7 +10,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from lossbook._checks import (
+from lossbook._core.checks import (
     check_callable,
     check_count,
     check_floating,
@@ -20,9 +20,9 @@ from lossbook._checks import (
     values_readable,
     wrong_value,
 )
-from lossbook._classes import check_class_labels, class_axis
-from lossbook._reduction import Reduction, check_reduction, reduce
-from lossbook._stable import at_least_float32, log_sigmoid
+from lossbook._core.classes import check_class_labels, class_axis
+from lossbook._core.reduction import Reduction, check_reduction, reduce
+from lossbook._core.stable import at_least_float32, log_sigmoid
 
 __all__ = ["grid_scale", "quantize", "quantize_probs", "worst_change", "worst_cross_entropy_change"]
 

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from lossbook._bins import bin_index, bin_sums, edges
-from lossbook._checks import check_choice, check_count, check_floating, check_ndim, wrong_value
-from lossbook._reduction import Reduction, check_reduction, reduce
+from lossbook._core.checks import check_choice, check_count, check_floating, check_ndim, wrong_value
+from lossbook._core.reduction import Reduction, check_reduction, reduce
+from lossbook._core.stable import at_least_float32
 from lossbook._scaling import PlattScaling, check_cases, fit_platt, fit_temperature
-from lossbook._stable import at_least_float32
 
 __all__ = [
     "MurphyDecomposition",

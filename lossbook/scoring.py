@@ -11,9 +11,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from lossbook._checks import check_callable, check_floating, check_range, check_same_shape, check_tensor
-from lossbook._classes import check_class_labels, class_axis
-from lossbook._reduction import Reduction, check_reduction, reduce
+from lossbook._core.checks import check_callable, check_floating, check_range, check_same_shape, check_tensor
+from lossbook._core.classes import check_class_labels, class_axis
+from lossbook._core.reduction import Reduction, check_reduction, reduce
 
 __all__ = ["savage_loss", "sparsemax", "sparsemax_loss", "spherical_loss"]
 

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lossbook import _checks
-from lossbook._reduction import Reduction, check_reduction, reduce
+from lossbook._core import checks
+from lossbook._core.reduction import Reduction, check_reduction, reduce
 
 __all__ = ["Line", "best_line", "count_dichotomies", "smoothed_risk"]
 
@@ -55,14 +55,14 @@ def best_line(features: Tensor, signs: Tensor) -> Line:
     Conventions:
         Lines closer to each other than float64 can tell, seen from their pivot, count as one; collinear points and duplicates are handled.
     """
-    _checks.check_floating("features", features)
+    checks.check_floating("features", features)
     if features.ndim != 2 or features.shape[1] != 2 or len(features) == 0:
-        _checks.wrong_value("features", "have shape [N, 2] with N ≥ 1", tuple(features.shape))
-    _checks.check_finite("features", features)
-    _checks.check_tensor("signs", signs)
+        checks.wrong_value("features", "have shape [N, 2] with N ≥ 1", tuple(features.shape))
+    checks.check_finite("features", features)
+    checks.check_tensor("signs", signs)
     if signs.shape != features.shape[:1]:
-        _checks.wrong_value("signs", f"have shape ({len(features)},) to match `features`", tuple(signs.shape))
-    _checks.check_signs("signs", signs)
+        checks.wrong_value("signs", f"have shape ({len(features)},) to match `features`", tuple(signs.shape))
+    checks.check_signs("signs", signs)
 
     points, y = features.detach().double(), signs.detach().double()
     rank, line = math.inf, _constant(y)
@@ -128,8 +128,8 @@ def count_dichotomies(count: int, dimension: int) -> int:
     Reference:
         T. Cover, "Geometrical and statistical properties of systems of linear inequalities", 1965, theorem 1; the intercept is one more axis.
     """
-    _checks.check_count("count", count)
-    _checks.check_count("dimension", dimension)
+    checks.check_count("count", count)
+    checks.check_count("dimension", dimension)
     return 2 * sum(math.comb(count - 1, k) for k in range(dimension + 1))
 
 
@@ -159,17 +159,17 @@ def smoothed_risk(weights: Tensor, features: Tensor, signs: Tensor, *, sigma: fl
     Reference:
         R. Williams, "Simple statistical gradient-following algorithms for connectionist reinforcement learning", 1992, for the smoothing.
     """
-    _checks.check_floating("weights", weights)
-    _checks.check_ndim("weights", weights, 1, "[D]")
-    _checks.check_floating("features", features)
+    checks.check_floating("weights", weights)
+    checks.check_ndim("weights", weights, 1, "[D]")
+    checks.check_floating("features", features)
     if features.ndim != 2 or features.shape[1] != len(weights):
-        _checks.wrong_value("features", f"have shape [N, {len(weights)}] to match `weights`", tuple(features.shape))
-    _checks.check_same_dtype("features", features, "weights", weights)
-    _checks.check_tensor("signs", signs)
+        checks.wrong_value("features", f"have shape [N, {len(weights)}] to match `weights`", tuple(features.shape))
+    checks.check_same_dtype("features", features, "weights", weights)
+    checks.check_tensor("signs", signs)
     if signs.shape != features.shape[:1]:
-        _checks.wrong_value("signs", f"have shape ({len(features)},) to match `features`", tuple(signs.shape))
-    _checks.check_signs("signs", signs)
-    _checks.check_number("sigma", sigma, low=0, low_open=True)
+        checks.wrong_value("signs", f"have shape ({len(features)},) to match `features`", tuple(signs.shape))
+    checks.check_signs("signs", signs)
+    checks.check_number("sigma", sigma, low=0, low_open=True)
     check_reduction(reduction)
 
     norms = torch.linalg.vector_norm(features, dim=1)

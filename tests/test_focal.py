@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lossbook import crossentropy, focal
-from lossbook._onepass import PIECE
+from lossbook._core.onepass import PIECE
 from tests.tolerances import assert_near
 
 GAMMAS = [0.0, 0.5, 1.0, 2.0, 3.5]

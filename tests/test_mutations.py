@@ -55,7 +55,10 @@ MUTATIONS = {
         ("test_crossentropy.py::test_divergence_agrees_with_scipy_and_torch", "C17"),
     ),
     "a mean over twice the elements": Mutation(
-        "_reduction.py", "total / max(losses.numel(), 1)", "total / max(2 * losses.numel(), 1)", ("test_crossentropy.py::test_reductions",)
+        "_core/reduction.py",
+        "losses.sum() / max(losses.numel(), 1)",
+        "losses.sum() / max(2 * losses.numel(), 1)",
+        ("test_crossentropy.py::test_reductions",),
     ),
     "focal loss without its exponent": Mutation(
         "focal.py",

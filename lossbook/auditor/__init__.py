@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from lossbook._checks import check_choice, wrong_type, wrong_value
+from lossbook._core.checks import check_choice, wrong_type, wrong_value
 from lossbook.auditor._bench import SHAPES, TARGETS, Bench, Check, LossRaised
 from lossbook.auditor._report import Finding, Report
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
-from lossbook._checks import wrong_value
+from lossbook._core.checks import wrong_value
 from lossbook._svg import escape
 
 Measured = float | str | None

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lossbook._checks import check_floating, check_ndim
+from lossbook._core.checks import check_floating, check_ndim
 from lossbook.data.scenes import Scenes, digit_scenes
 
 __all__ = [

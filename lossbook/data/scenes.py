@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lossbook._checks import check_count, check_labels, check_ndim, wrong_value
+from lossbook._core.checks import check_count, check_labels, check_ndim, wrong_value
 
 _INK = 0.3  # a pixel belongs to a digit from this much ink on
 _TRIES = 20

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lossbook._memory import workspace
+from lossbook._core.memory import workspace
 
 ALPHA, GAMMA = 0.25, 2.0  # of the focal loss in MaskFormer
 _RATIO = ALPHA / (1 - ALPHA)

@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lossbook._checks import check_range
+from lossbook._core.checks import check_range
+from lossbook._core.memory import fresh_zeros, workspace
 from lossbook._focal_kernel import plain_focal
-from lossbook._memory import fresh_zeros, workspace
 from lossbook.sets._cost_sums import ALPHA, GAMMA
 from lossbook.sets.mask_costs import dice_loss
 

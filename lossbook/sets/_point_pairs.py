@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lossbook._core.memory import fresh_zeros, workspace
 from lossbook._focal_kernel import widened
-from lossbook._memory import fresh_zeros, workspace
 from lossbook.sets._mask_pairs import PairLosses, plain_gradient
 from lossbook.sets._points import sampled
 from lossbook.sets.mask_costs import dice_loss

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lossbook._memory import fresh_zeros
+from lossbook._core.memory import fresh_zeros
 
 Array = np.ndarray[Any, np.dtype[Any]]
 _PIECE = 2**17  # pixels that are made numbers together

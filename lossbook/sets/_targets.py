@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from lossbook._checks import check_labels, check_number, check_tensor, wrong_type, wrong_value
+from lossbook._core.checks import check_labels, check_number, check_tensor, wrong_type, wrong_value
 from lossbook.sets.matching import Assignment
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from lossbook._checks import check_count, check_floating, values_readable, wrong_value
+from lossbook._core.checks import check_count, check_floating, values_readable, wrong_value
 from lossbook.sets._box_pairs import box_pair_losses
 from lossbook.sets._class_loss import class_loss
 from lossbook.sets._result import SetLoss, set_loss

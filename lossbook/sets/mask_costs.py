@@ -7,9 +7,9 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from lossbook._checks import check_choice, check_floating, check_range, check_same_shape, check_tensor, values_readable, wrong_value
+from lossbook._core.checks import check_choice, check_floating, check_range, check_same_shape, check_tensor, values_readable, wrong_value
+from lossbook._core.reduction import Reduction, check_reduction, reduce
 from lossbook._focal_kernel import widened
-from lossbook._reduction import Reduction, check_reduction, reduce
 from lossbook.sets._cost_sums import ALPHA, cost_sums, plain_sums
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lossbook._checks import check_count, check_floating, check_number, check_range, wrong_value
+from lossbook._core.checks import check_count, check_floating, check_number, check_range, wrong_value
 from lossbook._focal_kernel import widened
 from lossbook.sets._class_loss import class_loss
 from lossbook.sets._mask_matching import matching_costs

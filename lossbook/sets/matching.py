@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lossbook._checks import check_floating, check_ndim, wrong_value
+from lossbook._core.checks import check_floating, check_ndim, wrong_value
 
 Assignment = np.ndarray[Any, np.dtype[np.int64]]
 

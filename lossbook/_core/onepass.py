@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lossbook._reduction import reduce
+from lossbook._core.reduction import reduce
 
 WHOLE = 2**17  # up to so many elements pieces cost more calls than they save
 PIECE = 2**16

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from lossbook._checks import check_choice
+from lossbook._core.checks import check_choice
 
 Reduction = Literal["mean", "sum", "none"]
 REDUCTIONS = ("mean", "sum", "none")
@@ -27,6 +27,4 @@ def reduce(losses: Tensor, reduction: str) -> Tensor:
         return losses
     if reduction == "sum":
         return losses.sum()
-    # in half precision a sum can be too large where the mean is not: float32 holds it
-    total = losses.sum(dtype=torch.promote_types(losses.dtype, torch.float32))
-    return (total / max(losses.numel(), 1)).to(losses.dtype)
+    return losses.sum() / max(losses.numel(), 1)

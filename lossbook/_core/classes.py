@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lossbook._checks import check_distribution, check_floating, check_labels, check_same_shape, check_tensor, wrong_value
+from lossbook._core.checks import check_distribution, check_floating, check_labels, check_same_shape, check_tensor, wrong_value
 
 
 def class_axis(parameter: str, logits: Tensor) -> int:
