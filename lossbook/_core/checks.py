@@ -65,6 +65,14 @@ def check_values(
         wrong_value(parameter, expected, found(seen))
 
 
+def check_concrete(parameter: str, value: Tensor) -> None:
+    """`value` has values of its own to be read, as a function needs that decides by them what to do next."""
+    wrapped = not torch.compiler.is_compiling() and torch._C._functorch.is_functorch_wrapped_tensor(value)
+    if wrapped or value.device.type == "meta" or type(value).__torch_dispatch__ is not Tensor.__torch_dispatch__:
+        found = "a tensor inside of them" if wrapped else f"a {type(value).__name__} on the device {value.device}"
+        wrong_type(parameter, "have values to be read, outside of vmap and torch.func", found)
+
+
 def check_tensor(parameter: str, value: Any) -> None:
     """`value` is a torch tensor."""
     if not isinstance(value, Tensor):
