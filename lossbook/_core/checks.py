@@ -66,11 +66,19 @@ def check_values(
 
 
 def check_concrete(parameter: str, value: Tensor) -> None:
-    """`value` has values of its own to be read, as a function needs that decides by them what to do next."""
-    wrapped = not torch.compiler.is_compiling() and torch._C._functorch.is_functorch_wrapped_tensor(value)
+    """`value` has values of its own to be read, as a function needs that decides by them what to do next.
+
+    Under `torch.compile` the graph breaks here and the function runs as it is; where there may be only one graph, torch says that it broke, and why.
+    """
+    expected = "have values to be read, outside of vmap, torch.func and whole graphs"
+    if torch.compiler.is_compiling():
+        from torch._dynamo import graph_break
+
+        graph_break(msg=f"`{parameter}` should {expected}.")
+        return
+    wrapped = torch._C._functorch.is_functorch_wrapped_tensor(value)
     if wrapped or value.device.type == "meta" or type(value).__torch_dispatch__ is not Tensor.__torch_dispatch__:
-        found = "a tensor inside of them" if wrapped else f"a {type(value).__name__} on the device {value.device}"
-        wrong_type(parameter, "have values to be read, outside of vmap and torch.func", found)
+        wrong_type(parameter, expected, "a tensor inside of one" if wrapped else f"a {type(value).__name__} on the device {value.device}")
 
 
 def check_tensor(parameter: str, value: Any) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tests.paths.values import Call, Seen, is_real, leaves, observe, on_tensors, values_only, walk, weights_for
+from tests.paths.values import Call, Seen, bare, gradient, is_real, leaves, observe, on_tensors, values_only, walk, weights_for
 from tests.public.kinds import Arguments
 
 INTEGERS = (torch.int8, torch.int16, torch.int32, torch.uint8, torch.uint16, torch.uint32, torch.uint64)
@@ -188,6 +188,46 @@ def by_torch_func(call: Call, arguments: Arguments) -> Seen:
     return Seen(values_only(call, arguments).values, slopes)
 
 
+def first_alone(call: Call, arguments: Arguments) -> Seen:
+    """As in training: a truth that wants no gradient may be computed with in another way than one that does."""
+    wanted: list[Tensor] = []
+
+    def one(t: Tensor) -> Tensor:
+        if wanted or not is_real(t):
+            return t
+        wanted.append(t.detach().requires_grad_())
+        return wanted[0]
+
+    values = list(leaves(call(**on_tensors(one, arguments))))
+    return Seen([bare(value) for value in values], [gradient(value, wanted) for value in values if is_real(value)])
+
+
+def mapped(call: Call) -> Call:
+    """The call over the first axis of every tensor, by `vmap`."""
+
+    def many(**stacked: Any) -> Any:
+        tensors: list[Tensor] = []
+        on_tensors(lambda t: tensors.append(t) or t, stacked)  # type: ignore[func-returns-value]
+
+        def one(*each: Tensor) -> list[Tensor]:
+            given = iter(each)
+            return [value for value in leaves(call(**on_tensors(lambda _: next(given), stacked))) if isinstance(value, Tensor)]
+
+        return torch.func.vmap(one)(*tensors)
+
+    return many
+
+
+def one_by_one(call: Call) -> Call:
+    """The same in a loop."""
+
+    def many(**stacked: Any) -> Any:
+        each = [leaves(call(**on_tensors(lambda t, row=row: t[row], stacked))) for row in range(2)]  # type: ignore[misc]
+        return [torch.stack(pair) for pair in zip(*each, strict=True) if isinstance(pair[0], Tensor)]
+
+    return many
+
+
 ROUTES: dict[str, Route] = {
     "stored backwards": Route(stored_backwards),
     "last two axes swapped": Route(stored_last_two_swapped),
@@ -210,4 +250,6 @@ ROUTES: dict[str, Route] = {
     "torch.func.vjp": Route(run=by_torch_func),
     "compiled, eager": Route(run=compiled("eager"), slow=True),
     "compiled, aot_eager": Route(run=compiled("aot_eager"), slow=True),
+    "compiled, one graph": Route(run=compiled("aot_eager", fullgraph=True), slow=True),
+    "only the first wants a gradient": Route(run=first_alone),
 }

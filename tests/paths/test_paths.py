@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
+from typing import Any
 
 import pytest
+import torch
 from hypothesis import given, settings
+from torch import Tensor
 
-from tests.paths.routes import ROUTES
+from tests.paths.routes import ROUTES, mapped, one_by_one
 from tests.paths.rows import LOOSER, OWN, REFUSED
-from tests.paths.values import assert_agrees, largest, observe, on_tensors, plain
+from tests.paths.values import assert_agrees, largest, leaves, observe, on_tensors, plain, walk
 from tests.public import SPECS
 from tests.public.kinds import Arguments
 from tests.test_inputs import SETTINGS
@@ -39,20 +44,62 @@ def size(arguments: Arguments) -> int:
     return sum(sizes)
 
 
+def twins(name: str) -> tuple[Arguments, Arguments]:
+    """Two examples that differ in their tensors' values alone; one of them twice where none were drawn."""
+
+    def kind(arguments: Arguments) -> str:
+        return str(walk(arguments, lambda leaf: (leaf.shape, leaf.dtype) if isinstance(leaf, Tensor) else leaf))
+
+    drawn = [plain(arguments) for arguments in examples(name)]
+    pairs = ((one, other) for place, one in enumerate(drawn) for other in drawn[place + 1 :] if kind(one) == kind(other))
+    return next(pairs, (drawn[0], drawn[0]))
+
+
+def stacked(one: Any, other: Any) -> Any:
+    others: list[Tensor] = []
+    on_tensors(lambda t: others.append(t) or t, other)  # type: ignore[func-returns-value]
+    given_ = iter(others)
+    return on_tensors(lambda t: torch.stack([t, next(given_)]), one)
+
+
+@contextmanager
+def going(path: str, name: str) -> Iterator[None]:
+    """A path that works, or one that is refused in the words that `REFUSED` holds."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="`fit_linear` has not reached a minimum")
+        if (path, name) not in REFUSED:
+            yield
+            return
+        with pytest.raises((TypeError, ValueError, RuntimeError), match=REFUSED[path, name]):
+            yield
+
+
 @pytest.mark.parametrize("name", SPECS)
 @pytest.mark.parametrize("path", ROUTES)
 def test_the_same_number(path: str, name: str) -> None:
     route, call = ROUTES[path], SPECS[name].call
     precision, _ = LOOSER.get((path, name), (route.precision, ""))
     drawn = examples(name)
-    chosen = drawn[:1] if route.slow else [*drawn[:5], *drawn[-2:]]
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="`fit_linear` has not reached a minimum")
-        for arguments in chosen:
-            for given_ in route.arrive(plain(arguments)):
-                expected = observe(call, plain(given_))
-                if (path, name) in REFUSED:
-                    with pytest.raises((TypeError, ValueError), match=REFUSED[path, name]):
-                        route.run(call, given_)
-                    continue
+    for arguments in drawn[:1] if route.slow else [*drawn[:5], *drawn[-2:]]:
+        for given_ in route.arrive(plain(arguments)):
+            expected = observe(call, plain(given_))
+            with going(path, name):
                 assert_agrees(route.run(call, given_), expected, precision, largest(given_))
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_mapped(name: str) -> None:
+    """`vmap` over predictions and truths, and the gradient of that; what takes no tensor has nothing to map."""
+    if not any(isinstance(leaf, Tensor) for leaf in leaves(examples(name)[0])):
+        return
+    call, given_ = SPECS[name].call, stacked(*twins(name))
+    expected = observe(one_by_one(call), given_)
+    with going("vmap", name):
+        assert_agrees(observe(mapped(call), given_), expected, torch.float64, largest(given_))
+
+
+def test_what_is_said_of_a_function_is_said_of_one_that_is_there() -> None:
+    for path, name in (*REFUSED, *LOOSER):
+        assert name in SPECS
+        assert path in {*ROUTES, "vmap"}
+    assert set(OWN) <= set(SPECS)

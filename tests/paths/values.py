@@ -157,5 +157,5 @@ def assert_agrees(found: Seen, expected: Seen, precision: torch.dtype, scale: fl
     for number, (one, other) in enumerate(zip(found.values, expected.values, strict=True)):
         assert_same(one, other, precision, f"value {number}", scale)
     for number, (one, other) in enumerate(zip(found.gradients or [], (expected.gradients or []) if found.gradients is not None else [], strict=True)):
-        for place, (slope, right) in enumerate(zip(one, other, strict=True)):
+        for place, (slope, right) in enumerate(zip(one, other, strict=False)):  # a path may ask for the first alone
             assert_same(slope, right, precision, f"gradient of value {number} in argument {place}", scale)
