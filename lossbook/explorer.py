@@ -38,11 +38,11 @@ class Frame(NamedTuple):
 
 
 class Caps(NamedTuple):
-    """What a static explorer may cost."""
+    """What a static explorer may cost; None is no cap."""
 
     frames: int
     bytes: int
-    seconds: float
+    seconds: float | None
 
 
 def explore(
@@ -52,7 +52,7 @@ def explore(
     drag: Mapping[str, str] | None = None,
     max_frames: int = 600,
     max_bytes: int = 60_000,
-    max_seconds: float = 60.0,
+    max_seconds: float | None = None,
     **controls: Any,
 ) -> Explorer:
     """A figure with controls that works on the static page as well as in a live kernel.
@@ -64,7 +64,8 @@ def explore(
         drag: From a control's name to the gid of the artist that moves with it: dragging it picks the setting. Two controls may share an artist.
         max_frames: How many combinations may be drawn.
         max_bytes: How large the fragment may be, gzipped.
-        max_seconds: How much processor time drawing may take.
+        max_seconds: How many seconds of processor time drawing may take. None is no cap: a cap on seconds stops on a slow machine what a fast one
+            draws, so set it where one machine is meant.
         **controls: What `ipywidgets.interact` takes: `(low, high[, step])`, a bool, a number, a list, a dict, pairs `(label, value)`, a widget.
 
     Returns:
@@ -92,7 +93,8 @@ def explore(
     """
     check_count("max_frames", max_frames)
     check_count("max_bytes", max_bytes)
-    check_number("max_seconds", max_seconds, low=0.0)
+    if max_seconds is not None:
+        check_number("max_seconds", max_seconds, low=0.0)
     if alt is not None:
         plots.check_alt(alt)
     chosen = read_controls(draw, controls)
@@ -195,7 +197,7 @@ class Explorer:
     def _check_cap(self, cap: str, found: float, when: str = "") -> None:
         """Not more frames, bytes or seconds than allowed."""
         allowed = getattr(self.caps, cap)
-        if found > allowed and self.controls:
+        if allowed is not None and found > allowed and self.controls:
             longest = max(self.controls, key=len)
             unit = {"frames": "frames", "bytes": "bytes gzipped", "seconds": "seconds of processor time"}[cap]
             raise ValueError(
