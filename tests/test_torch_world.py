@@ -1,4 +1,4 @@
-"""Every loss where torch takes a loss: compiled whole, mapped, differentiated twice, under autocast, exported, channels-last, on CUDA."""
+"""Every loss where torch takes a loss, beyond the paths of `tests/paths`: compiled to machine code, differentiated twice, exported, on CUDA."""
 
 from __future__ import annotations
 
@@ -96,18 +96,6 @@ HELD = {"boxes.ciou_loss"}
 UNTRACED = {"fairness.parity_penalty"}
 # torch.export does not carry over the entropy's slope, which `torch.func.vjp` takes.
 UNEXPORTED = {"scoring.savage_loss"}
-PIXELS = {
-    name: case[0]
-    for name, case in WORLD.items()
-    if case[1] is LOGITS
-    and len(case[2]) == 1
-    and name.split(".")[0] in ("crossentropy", "focal", "multiclass", "scoring", "boxes")
-    and "adjust" not in name
-    and "kl" not in name
-}
-
-every = pytest.mark.parametrize("name", WORLD)
-traced = pytest.mark.parametrize("name", [name for name in WORLD if name not in UNTRACED])
 
 
 def case(name: str, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float64) -> tuple[Loss, Tensor, tuple[Tensor, ...]]:
@@ -133,14 +121,6 @@ def same(first: Any, second: Any, dtype: torch.dtype = torch.float64) -> None:
         assert_near(one, other, dtype)
 
 
-@traced
-def test_compiles_in_one_graph(name: str, device: torch.device) -> None:
-    loss, prediction, rest = case(name, device)
-    torch.compiler.reset()
-    compiled = torch.compile(loss, fullgraph=True, backend="aot_eager")
-    same(value_and_gradient(compiled, prediction, rest), value_and_gradient(loss, prediction, rest))
-
-
 @pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated")  # torch's own compiler calls it
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch's own compiler needs g++")
 @pytest.mark.parametrize("name", ["focal.sigmoid_focal_loss", "crossentropy.cross_entropy, soft", "boxes.giou_loss"])
@@ -148,17 +128,6 @@ def test_compiles_to_machine_code(name: str) -> None:
     loss, prediction, rest = case(name)
     torch.compiler.reset()
     same(value_and_gradient(torch.compile(loss, fullgraph=True), prediction, rest), value_and_gradient(loss, prediction, rest))
-
-
-@every
-def test_maps(name: str, device: torch.device) -> None:
-    """Over predictions, with one truth for all; value and gradient."""
-    loss, prediction, rest = case(name, device)
-    stack = torch.stack([prediction, prediction.flip(0), 0.5 * prediction])
-    mapped = torch.func.vmap(lambda one: loss(one, *rest))(stack)
-    assert_near(mapped, torch.stack([loss(one, *rest) for one in stack]).detach())
-    slopes = torch.func.vmap(torch.func.grad(lambda one: loss(one, *rest).sum()))(stack)
-    assert_near(slopes, torch.stack([value_and_gradient(loss, one, rest)[1] for one in stack]))
 
 
 @pytest.mark.parametrize("name", [name for name in WORLD if name not in HELD])
@@ -176,21 +145,6 @@ def test_gradients_of_gradients_forward_and_reverse(name: str, device: torch.dev
     assert_near(torch.func.jacfwd(torch.func.jacrev(total))(prediction).detach(), reverse)
 
 
-@every
-@pytest.mark.parametrize("narrow", [torch.bfloat16, torch.float16], ids=["bfloat16", "float16"])
-def test_under_autocast(name: str, narrow: torch.dtype, device: torch.device) -> None:
-    """What a layer gives under autocast is of half precision; the loss of it is finite, close, and has a gradient of the prediction's dtype."""
-    loss, prediction, rest = case(name, device, torch.float32)
-    leaf = prediction.clone().requires_grad_()
-    with torch.autocast(device.type, dtype=narrow):
-        value = loss(leaf, *rest)
-    (gradient,) = torch.autograd.grad(value.float().sum(), leaf)
-    expected, slope = value_and_gradient(loss, prediction, rest)
-    assert_near(value.detach(), expected, narrow)
-    assert gradient.dtype == torch.float32
-    assert_near(gradient, slope, narrow)
-
-
 @pytest.mark.parametrize("name", [name for name in WORLD if name not in UNTRACED | UNEXPORTED])
 def test_exports(name: str) -> None:
     """As a program of torch's own operators, to be run without lossbook."""
@@ -203,18 +157,6 @@ def test_exports(name: str) -> None:
     program = torch.export.export(Step(), (prediction, *rest), strict=False).module()
     other = prediction.flip(0)
     assert_near(program(other, *rest).detach(), loss(other, *rest).detach())
-
-
-@pytest.mark.parametrize("name", PIXELS)
-def test_channels_last_changes_nothing(name: str, device: torch.device) -> None:
-    """Logits [N, K, H, W] whose classes lie next to each other in memory."""
-    loss = WORLD[name][0]
-    by_class = case(name)[2][0].ndim == 1
-    image = torch.randn(2, 3, 4, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(device)
-    truth = torch.randint(3, (2, 4, 5), generator=torch.Generator().manual_seed(1)).to(device) if by_class else image.flip(0).sigmoid()
-    stored = image.contiguous(memory_format=torch.channels_last)
-    truth_stored = truth if by_class else truth.contiguous(memory_format=torch.channels_last)
-    same(value_and_gradient(loss, stored, (truth_stored,)), value_and_gradient(loss, image, (truth,)))
 
 
 # --- what draws at random ------------------------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ import torch
 from hypothesis import given, settings
 from torch import Tensor
 
-from tests.paths.routes import ROUTES, mapped, one_by_one
+from tests.paths.routes import INTEGERS, ROUTES, mapped, one_by_one
 from tests.paths.rows import LOOSER, OWN, REFUSED
 from tests.paths.values import assert_agrees, largest, leaves, observe, on_tensors, plain, walk
 from tests.public import SPECS
@@ -96,6 +96,22 @@ def test_mapped(name: str) -> None:
     expected = observe(one_by_one(call), given_)
     with going("vmap", name):
         assert_agrees(observe(mapped(call), given_), expected, torch.float64, largest(given_))
+
+
+BY_CLASS = [name for name, spec in SPECS.items() if spec.reduces and spec.bad.keys() >= {"logits", "labels"}] + ["crossentropy.cross_entropy"]
+
+
+@pytest.mark.parametrize("dtype", INTEGERS)
+@pytest.mark.parametrize("name", BY_CLASS)
+def test_many_classes_in_a_narrow_dtype(name: str, dtype: torch.dtype) -> None:
+    """The largest label that a dtype holds, where twice as large a one would overflow."""
+    classes, truth = 300, "labels" if "labels" in SPECS[name].bad else "targets"
+    largest_label = min(torch.iinfo(dtype).max, classes - 1)
+    logits = torch.randn(3, classes, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    labels = torch.tensor([0, largest_label // 2 + 1, largest_label])
+    rest = {key: value for key, value in examples(name)[0].items() if key not in ("logits", truth, "weight", "reduction")}
+    expected = observe(SPECS[name].call, {"logits": logits, truth: labels, **rest})
+    assert_agrees(observe(SPECS[name].call, {"logits": logits, truth: labels.to(dtype), **rest}), expected, torch.float64, 1.0)
 
 
 def test_what_is_said_of_a_function_is_said_of_one_that_is_there() -> None:
