@@ -1,7 +1,7 @@
 """How far one box is from another: IoU and its three repairs, as losses of pairs and as matrices of all pairs.
 
 A box is (x1, y1, x2, y2) with x1 <= x2 and y1 <= y2, in any unit; `boxes_cxcywh` are (centre x, centre y, width, height).
-Chapters: balancing, localization, sets.
+Losses and overlaps come back in float32 at least. Chapters: balancing, localization, sets.
 """
 
 from __future__ import annotations
@@ -13,20 +13,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lossbook._core.checks import check_floating, check_number, check_same_shape, values_readable, wrong_value
+from lossbook._core.checks import check_floating, check_number, check_same_device, check_same_shape, check_values, wrong_value
+from lossbook._core.door import full_precision, plain_arguments, widened
 from lossbook._core.reduction import Reduction, check_reduction, reduce
 
 __all__ = ["ciou_loss", "diou_loss", "giou_loss", "iou_loss", "pairwise_giou", "pairwise_iou", "smooth_l1", "to_cxcywh", "to_xyxy"]
 
 
 class _Overlap(NamedTuple):
-    """Areas of intersection, union and hull (the smallest box around both), and the hull's width and height."""
+    """Areas of intersection, union and hull (the smallest box around both), all three over the hull's own."""
 
     intersection: Tensor
     union: Tensor
     hull: Tensor
-    hull_width: Tensor
-    hull_height: Tensor
 
 
 def _check_layout(parameter: str, boxes: Tensor) -> None:
@@ -37,9 +36,8 @@ def _check_layout(parameter: str, boxes: Tensor) -> None:
 
 def _check_boxes(parameter: str, boxes: Tensor) -> None:
     _check_layout(parameter, boxes)
-    if values_readable(boxes) and not bool((boxes[..., 2:] >= boxes[..., :2]).all()):
-        wrong = boxes[~(boxes[..., 2:] >= boxes[..., :2]).all(-1)][0]
-        wrong_value(parameter, "have x1 <= x2 and y1 <= y2 in every box", wrong.tolist())
+    sides = boxes.detach()[..., 2:] - boxes.detach()[..., :2]
+    check_values(parameter, sides, lambda sides: sides >= 0, "have x1 <= x2 and y1 <= y2 in every box", lambda sides: f"a side of {sides.min():g}")
 
 
 def _check_pairs(boxes_xyxy: Tensor, targets_xyxy: Tensor, reduction: str) -> None:
@@ -49,27 +47,33 @@ def _check_pairs(boxes_xyxy: Tensor, targets_xyxy: Tensor, reduction: str) -> No
     check_reduction(reduction)
 
 
-def _widen(values: Tensor) -> Tensor:
-    """Half precision as float32: the area of a box 300 wide and 300 high is beyond float16."""
-    return values if values.dtype in (torch.float32, torch.float64) else values.float()
-
-
 def _ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
     """numerator / denominator, and 0 (in value and gradient) where the denominator is 0."""
-    return torch.where(denominator > 0, numerator, 0.0) / torch.where(denominator > 0, denominator, 1.0)
+    some = denominator > torch.finfo(denominator.dtype).tiny
+    return torch.where(some, numerator, 0.0) / torch.where(some, denominator, 1.0)
+
+
+def _unit(length: Tensor) -> Tensor:
+    """What to measure in, so that squares and areas neither overflow nor vanish: the length, held constant."""
+    return length.detach().clamp_min(torch.finfo(length.dtype).tiny)
+
+
+def _along(low: Tensor, high: Tensor, target_low: Tensor, target_high: Tensor) -> tuple[Tensor, ...]:
+    """Along one axis the shared length, both sides and the hull, over the hull: no area changes its share when an axis is stretched."""
+    shared = (torch.minimum(high, target_high) - torch.maximum(low, target_low)).clamp_min(0)
+    hull = torch.maximum(high, target_high) - torch.minimum(low, target_low)
+    unit = _unit(hull)
+    return shared / unit, (high - low) / unit, (target_high - target_low) / unit, hull / unit
 
 
 def _overlap(boxes: Tensor, targets: Tensor) -> _Overlap:
     """Of boxes [..., 4] and targets [..., 4] that broadcast against each other."""
-    left, top, right, bottom = boxes.unbind(-1)
-    target_left, target_top, target_right, target_bottom = targets.unbind(-1)
-    width = (torch.minimum(right, target_right) - torch.maximum(left, target_left)).clamp_min(0)
-    height = (torch.minimum(bottom, target_bottom) - torch.maximum(top, target_top)).clamp_min(0)
+    left, top, right, bottom = (boxes / 2).unbind(-1)  # halved, the difference of any two finite numbers is finite
+    target_left, target_top, target_right, target_bottom = (targets / 2).unbind(-1)
+    width, side, target_side, hull = _along(left, right, target_left, target_right)
+    height, upright, target_upright, tall = _along(top, bottom, target_top, target_bottom)
     intersection = width * height
-    union = (right - left) * (bottom - top) + (target_right - target_left) * (target_bottom - target_top) - intersection
-    hull_width = torch.maximum(right, target_right) - torch.minimum(left, target_left)
-    hull_height = torch.maximum(bottom, target_bottom) - torch.minimum(top, target_top)
-    return _Overlap(intersection, union, hull_width * hull_height, hull_width, hull_height)
+    return _Overlap(intersection, side * upright + target_side * target_upright - intersection, hull * tall)
 
 
 def _iou(overlap: _Overlap) -> Tensor:
@@ -82,17 +86,22 @@ def _giou(overlap: _Overlap) -> Tensor:
 
 def _diou(boxes: Tensor, targets: Tensor, overlap: _Overlap) -> Tensor:
     """IoU minus the squared distance of the centres over the squared diagonal of the hull."""
-    shift = (boxes[..., :2] + boxes[..., 2:] - targets[..., :2] - targets[..., 2:]) / 2
-    return _iou(overlap) - _ratio(shift.square().sum(-1), overlap.hull_width.square() + overlap.hull_height.square())
+    (low, high), (target_low, target_high) = ((ends / 2).tensor_split(2, -1) for ends in (boxes, targets))
+    shift, hull = (low + high) / 2 - (target_low + target_high) / 2, torch.maximum(high, target_high) - torch.minimum(low, target_low)
+    unit = _unit(hull.amax(-1, keepdim=True))
+    return _iou(overlap) - _ratio((shift / unit).square().sum(-1), (hull / unit).square().sum(-1))
 
 
 def _aspect(boxes: Tensor) -> Tensor:
     """arctan(width / height), in [0, π/2]; π/4, without a gradient, for a point."""
-    sides = boxes[..., 2:] - boxes[..., :2]
-    width, height = torch.where((sides > 0).any(-1, keepdim=True), sides, 1.0).unbind(-1)
+    low, high = (boxes / 2).tensor_split(2, -1)
+    sides = high - low
+    shares = sides / _unit(sides.amax(-1, keepdim=True))
+    width, height = torch.where((shares > 0).any(-1, keepdim=True), shares, 1.0).unbind(-1)
     return torch.atan2(width, height)
 
 
+@plain_arguments
 def to_xyxy(boxes_cxcywh: Tensor) -> Tensor:
     """Boxes by centre and size as boxes by corners.
 
@@ -111,10 +120,12 @@ def to_xyxy(boxes_cxcywh: Tensor) -> Tensor:
         tensor([1., 1., 3., 5.])
     """
     _check_layout("boxes_cxcywh", boxes_cxcywh)
-    centre, half = boxes_cxcywh[..., :2], boxes_cxcywh[..., 2:] / 2
-    return torch.cat([centre - half, centre + half], -1)
+    wide = widened(boxes_cxcywh)
+    centre, half = wide[..., :2], wide[..., 2:] / 2
+    return torch.cat([centre - half, centre + half], -1).to(boxes_cxcywh.dtype)
 
 
+@plain_arguments
 def to_cxcywh(boxes_xyxy: Tensor) -> Tensor:
     """Boxes by corners as boxes by centre and size.
 
@@ -133,8 +144,9 @@ def to_cxcywh(boxes_xyxy: Tensor) -> Tensor:
         tensor([2., 3., 2., 4.])
     """
     _check_layout("boxes_xyxy", boxes_xyxy)
-    low, high = boxes_xyxy[..., :2], boxes_xyxy[..., 2:]
-    return torch.cat([(low + high) / 2, high - low], -1)
+    wide = widened(boxes_xyxy)  # in float16 the sum of two corners at 40,000 is an infinity
+    low, high = wide[..., :2], wide[..., 2:]
+    return torch.cat([(low + high) / 2, high - low], -1).to(boxes_xyxy.dtype)
 
 
 def _all_pairs(boxes_xyxy: Tensor, targets_xyxy: Tensor) -> _Overlap:
@@ -143,9 +155,11 @@ def _all_pairs(boxes_xyxy: Tensor, targets_xyxy: Tensor) -> _Overlap:
     if boxes_xyxy.ndim < 2 or targets_xyxy.ndim != boxes_xyxy.ndim or boxes_xyxy.shape[:-2] != targets_xyxy.shape[:-2]:
         expected = f"have shape [..., N, 4] with the leading axes of `boxes_xyxy` {tuple(boxes_xyxy.shape)}"
         wrong_value("targets_xyxy", expected, tuple(targets_xyxy.shape))
-    return _overlap(_widen(boxes_xyxy).unsqueeze(-2), _widen(targets_xyxy).unsqueeze(-3))  # [..., Q, 1, 4] and [..., 1, N, 4]
+    check_same_device("targets_xyxy", targets_xyxy, "boxes_xyxy", boxes_xyxy)
+    return _overlap(boxes_xyxy.unsqueeze(-2), targets_xyxy.unsqueeze(-3))  # [..., Q, 1, 4] and [..., 1, N, 4]
 
 
+@full_precision
 def pairwise_iou(boxes_xyxy: Tensor, targets_xyxy: Tensor) -> Tensor:
     r"""Intersection over union of every box with every target: |A ∩ B| / |A ∪ B|.
 
@@ -170,9 +184,10 @@ def pairwise_iou(boxes_xyxy: Tensor, targets_xyxy: Tensor) -> Tensor:
     Conventions:
         Coordinates are points on the line, not pixels: the width is x2 − x1, without the + 1 of some detection code.
     """
-    return _iou(_all_pairs(boxes_xyxy, targets_xyxy)).to(boxes_xyxy.dtype)
+    return _iou(_all_pairs(boxes_xyxy, targets_xyxy))
 
 
+@full_precision
 def pairwise_giou(boxes_xyxy: Tensor, targets_xyxy: Tensor) -> Tensor:
     r"""Generalised IoU of every box with every target: IoU − |C ∖ (A ∪ B)| / |C|, where C is the smallest box around both.
 
@@ -194,9 +209,10 @@ def pairwise_giou(boxes_xyxy: Tensor, targets_xyxy: Tensor) -> Tensor:
     Reference:
         H. Rezatofighi et al., Generalized intersection over union, 2019, algorithm 1.
     """
-    return _giou(_all_pairs(boxes_xyxy, targets_xyxy)).to(boxes_xyxy.dtype)
+    return _giou(_all_pairs(boxes_xyxy, targets_xyxy))
 
 
+@full_precision
 def iou_loss(boxes_xyxy: Tensor, targets_xyxy: Tensor, *, reduction: Reduction = "mean") -> Tensor:
     r"""1 − IoU. Boxes that do not touch all cost 1, and have no gradient.
 
@@ -223,9 +239,10 @@ def iou_loss(boxes_xyxy: Tensor, targets_xyxy: Tensor, *, reduction: Reduction =
         mmdetection's `IoULoss` is −ln IoU as well. No small number is added to a denominator: boxes of area 0 are handled.
     """
     _check_pairs(boxes_xyxy, targets_xyxy, reduction)
-    return reduce((1 - _iou(_overlap(_widen(boxes_xyxy), _widen(targets_xyxy)))).to(boxes_xyxy.dtype), reduction)
+    return reduce(1 - _iou(_overlap(boxes_xyxy, targets_xyxy)), reduction)
 
 
+@full_precision
 def giou_loss(boxes_xyxy: Tensor, targets_xyxy: Tensor, *, reduction: Reduction = "mean") -> Tensor:
     r"""1 − GIoU: what `iou_loss` lacks, a gradient that pulls together boxes that do not touch.
 
@@ -249,9 +266,10 @@ def giou_loss(boxes_xyxy: Tensor, targets_xyxy: Tensor, *, reduction: Reduction 
         H. Rezatofighi et al., Generalized intersection over union, 2019, algorithm 2.
     """
     _check_pairs(boxes_xyxy, targets_xyxy, reduction)
-    return reduce((1 - _giou(_overlap(_widen(boxes_xyxy), _widen(targets_xyxy)))).to(boxes_xyxy.dtype), reduction)
+    return reduce(1 - _giou(_overlap(boxes_xyxy, targets_xyxy)), reduction)
 
 
+@full_precision
 def diou_loss(boxes_xyxy: Tensor, targets_xyxy: Tensor, *, reduction: Reduction = "mean") -> Tensor:
     r"""1 − IoU + ρ² / c²: ρ is the distance of the two centres, c the diagonal of the smallest box around both.
 
@@ -275,10 +293,10 @@ def diou_loss(boxes_xyxy: Tensor, targets_xyxy: Tensor, *, reduction: Reduction 
         Z. Zheng et al., Distance-IoU loss, 2020, equations 6 and 7.
     """
     _check_pairs(boxes_xyxy, targets_xyxy, reduction)
-    boxes, targets = _widen(boxes_xyxy), _widen(targets_xyxy)
-    return reduce((1 - _diou(boxes, targets, _overlap(boxes, targets))).to(boxes_xyxy.dtype), reduction)
+    return reduce(1 - _diou(boxes_xyxy, targets_xyxy, _overlap(boxes_xyxy, targets_xyxy)), reduction)
 
 
+@full_precision
 def ciou_loss(boxes_xyxy: Tensor, targets_xyxy: Tensor, *, reduction: Reduction = "mean") -> Tensor:
     r"""1 − IoU + ρ² / c² + α v: `diou_loss` plus v = (4/π²) (arctan(w*/h*) − arctan(w/h))², a difference of aspect ratios.
 
@@ -306,13 +324,13 @@ def ciou_loss(boxes_xyxy: Tensor, targets_xyxy: Tensor, *, reduction: Reduction 
         and code that writes v² / (1 − IoU + v), as mmdetection has done, takes that one.
     """
     _check_pairs(boxes_xyxy, targets_xyxy, reduction)
-    boxes, targets = _widen(boxes_xyxy), _widen(targets_xyxy)
-    overlap = _overlap(boxes, targets)
-    v = (4 / math.pi**2) * (_aspect(targets) - _aspect(boxes)).square()
+    overlap = _overlap(boxes_xyxy, targets_xyxy)
+    v = (4 / math.pi**2) * (_aspect(targets_xyxy) - _aspect(boxes_xyxy)).square()
     alpha = _ratio(v, 1 - _iou(overlap) + v).detach()
-    return reduce((1 - _diou(boxes, targets, overlap) + alpha * v).to(boxes_xyxy.dtype), reduction)
+    return reduce(1 - _diou(boxes_xyxy, targets_xyxy, overlap) + alpha * v, reduction)
 
 
+@full_precision
 def smooth_l1(offsets: Tensor, targets: Tensor, *, beta: float = 1.0, reduction: Reduction = "mean") -> Tensor:
     r"""Smooth L1: e² / (2β) where |e| < β, |e| − β/2 beyond, for e = offset − target. Quadratic near the target, linear far from it.
 
