@@ -7,6 +7,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lossbook._core.checks import check_range
+from lossbook._core.door import widened as widened
+from lossbook._core.stable import bernoulli_costs
+
+_SETTLED = 1000.0  # e^-1000 is 0 in every dtype
 
 
 def floor(values: Tensor) -> Tensor:
@@ -19,8 +23,12 @@ def power(base: Tensor, exponent: float) -> Tensor:
     return torch.where(base > torch.finfo(base.dtype).tiny ** 0.5, floor(base) ** exponent, float(exponent == 0))
 
 
-def widened(values: Tensor) -> Tensor:
-    return values if values.dtype in (torch.float32, torch.float64) else values.float()
+def settled(weights: Tensor, logits: Tensor) -> Tensor:
+    """The same weights, constant where the logit is so large that they are at their limit.
+
+    Their slope is 0 there, and would be multiplied by costs and γ: near the dtype's end that is 0 · ∞.
+    """
+    return torch.where(logits.abs() < _SETTLED, weights, weights.detach())
 
 
 def surprise(logits: Tensor, targets: Tensor) -> Tensor:
@@ -30,7 +38,7 @@ def surprise(logits: Tensor, targets: Tensor) -> Tensor:
 
 def plain_focal(logits: Tensor, targets: Tensor, *, gamma: float, alpha: float | None) -> Tensor:
     check_range("targets", targets, 0.0, 1.0)
-    losses = power(surprise(logits, targets), gamma) * F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    losses = settled(power(surprise(logits, targets), gamma), logits) * bernoulli_costs(logits, targets)
     return losses if alpha is None else (alpha * targets + (1 - alpha) * (1 - targets)) * losses
 
 
@@ -57,8 +65,7 @@ def focal_and_slope(logits: Tensor, targets: Tensor, scale: float, *, gamma: flo
 
 def _soft_focal_and_slope(logits: Tensor, targets: Tensor, scale: float, *, gamma: float, alpha: float | None) -> tuple[Tensor, Tensor]:
     """As `focal_and_slope` for targets in [0, 1]: d q^γ / ds = γ q^γ (p (1 − p) (1 − 2t) / q)."""
-    probs, unlikely = logits.sigmoid(), surprise(logits, targets)
-    costs = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    probs, unlikely, costs = logits.sigmoid(), surprise(logits, targets), bernoulli_costs(logits, targets)
     drift = probs * (-logits).sigmoid() * (1 - 2 * targets) / floor(unlikely)
     weights = unlikely**gamma * (scale if alpha is None else scale * (alpha * targets + (1 - alpha) * (1 - targets)))
-    return weights * costs, weights * (probs - targets + gamma * costs * drift)
+    return weights * costs, weights * (probs - targets + gamma * (costs * drift))

@@ -6,20 +6,20 @@ Chapters: probability, label-smoothing.
 
 from __future__ import annotations
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lossbook._core.checks import check_distribution, check_floating, check_number, check_range, check_same_shape, check_tensor, values_readable
-from lossbook._core.classes import check_class_labels, check_class_targets, class_axis, one_hot, per_class
+from lossbook._core.checks import check_distribution, check_floating, check_number, check_range, check_real, check_same_shape, check_values
+from lossbook._core.classes import NO_LABEL, check_class_labels, check_class_targets, class_axis, one_hot, per_class
+from lossbook._core.door import full_precision, plain_arguments, widened
 from lossbook._core.reduction import Reduction, check_reduction, reduce
-from lossbook._core.stable import times_log
+from lossbook._core.stable import bernoulli_costs, times_log
 
 __all__ = ["adjust_logits", "binary_cross_entropy", "cross_entropy", "generalized_cross_entropy", "kl_divergence"]
 
 
+@full_precision
 def cross_entropy(
     logits: Tensor,
     targets: Tensor,
@@ -62,13 +62,14 @@ def cross_entropy(
     check_number("label_smoothing", label_smoothing, low=0, high=1, high_open=True)
     check_reduction(reduction)
     if weight is None and label_smoothing == 0 and not targets.dtype.is_floating_point:
-        return reduce(F.cross_entropy(logits, targets.long(), reduction="none"), reduction)
+        return reduce(F.cross_entropy(logits, targets.long(), ignore_index=NO_LABEL, reduction="none"), reduction)
     probs = targets.to(logits.dtype) if targets.dtype.is_floating_point else one_hot(targets, logits)
     smoothed = (1 - label_smoothing) * probs + label_smoothing / logits.shape[axis]
     weighted = smoothed if weight is None else smoothed * per_class("weight", weight, logits)
     return reduce(-times_log(weighted, logits.log_softmax(axis)).sum(axis), reduction)
 
 
+@full_precision
 def binary_cross_entropy(
     logits: Tensor,
     targets: Tensor,
@@ -107,23 +108,21 @@ def binary_cross_entropy(
         `(signs + 1) / 2`, or use `margins.logistic` on the margins.
     """
     check_floating("logits", logits)
-    check_tensor("targets", targets)
+    check_real("targets", targets)
     check_same_shape("targets", targets, "logits", logits)
     check_range("targets", targets, 0.0, 1.0)
     check_number("label_smoothing", label_smoothing, low=0, high=1, high_open=True)
     check_reduction(reduction)
     if weight is not None:
+        check_real("weight", weight)
         check_same_shape("weight", weight, "logits", logits)
     probs = targets.to(logits.dtype)
     smoothed = (1 - label_smoothing) * probs + label_smoothing / 2 if label_smoothing else probs
-    losses = F.binary_cross_entropy_with_logits(logits, smoothed, reduction="none")
-    # At an infinite logit torch's form is 0 · ∞; the loss is 0 there if the target is that very side, and ∞ otherwise.
-    if not values_readable(logits) or not math.isfinite(losses.detach().sum()):
-        endless = logits.isinf()
-        losses = losses.masked_fill(endless, torch.inf).masked_fill(endless & (smoothed == (logits > 0)), 0.0)
-    return reduce(losses if weight is None else weight.to(logits.dtype) * losses, reduction)
+    losses = bernoulli_costs(logits, smoothed)
+    return reduce(losses if weight is None else -times_log(weight.to(logits.dtype), -losses), reduction)
 
 
+@full_precision
 def kl_divergence(p: Tensor, q: Tensor, *, reduction: Reduction = "none") -> Tensor:
     r"""Kullback-Leibler divergence from the truth p to the model q: Σₖ pₖ ln(pₖ / qₖ), which is cross-entropy minus the entropy of p.
 
@@ -160,6 +159,7 @@ def kl_divergence(p: Tensor, q: Tensor, *, reduction: Reduction = "none") -> Ten
     return reduce((p * ratios).sum(axis), reduction)
 
 
+@full_precision
 def generalized_cross_entropy(logits: Tensor, labels: Tensor, *, q: float = 0.7, reduction: Reduction = "mean") -> Tensor:
     r"""Generalised cross-entropy: (1 − p_y^q) / q, from cross-entropy (q → 0) to the mean absolute error 1 − p_y (q = 1).
 
@@ -189,11 +189,12 @@ def generalized_cross_entropy(logits: Tensor, labels: Tensor, *, q: float = 0.7,
     check_class_labels("labels", labels, logits)
     check_number("q", q, low=0, high=1)
     check_reduction(reduction)
-    log_probs = -F.cross_entropy(logits, labels.long(), reduction="none")
-    # (1 − p^q) / q = −expm1(q ln p) / q keeps its digits where p is near 1 or q near 0.
-    return reduce(-torch.expm1(q * log_probs) / q if q > 0 else -log_probs, reduction)
+    log_probs = -F.cross_entropy(logits, labels.long(), ignore_index=NO_LABEL, reduction="none")
+    # (1 − p^q) / q = −expm1(q ln p) / q keeps its digits where p is near 1 or q near 0; a q that the dtype does not hold is 0.
+    return reduce(-torch.expm1(q * log_probs) / q if q >= torch.finfo(logits.dtype).tiny else -log_probs, reduction)
 
 
+@plain_arguments
 def adjust_logits(logits: Tensor, priors: Tensor, *, tau: float = 1.0) -> Tensor:
     r"""Logit adjustment: logitsₖ + τ ln πₖ. Train through it and the bare logits serve every class alike, however rare.
 
@@ -225,6 +226,8 @@ def adjust_logits(logits: Tensor, priors: Tensor, *, tau: float = 1.0) -> Tensor
     class_axis("logits", logits)
     check_floating("priors", priors)
     check_distribution("priors", priors, 0)
-    check_range("priors", priors, torch.finfo(priors.dtype).tiny, 1.0)
+    check_values("priors", priors, lambda priors: priors > 0, "be positive", lambda priors: "a zero")
     check_number("tau", tau)
-    return logits + tau * per_class("priors", priors, logits).log()
+    wide: Tensor = widened(logits)
+    # in the dtype of the logits rare classes could have no prior left: the logarithm is taken before
+    return (wide + tau * per_class("priors", widened(priors).log(), wide)).to(logits.dtype)

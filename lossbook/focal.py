@@ -8,26 +8,28 @@ from __future__ import annotations
 from functools import partial
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from lossbook._core.checks import check_floating, check_number, check_range, check_same_shape, check_tensor
+from lossbook._core.checks import check_floating, check_number, check_range, check_real, check_same_shape
 from lossbook._core.classes import check_class_labels, class_axis, per_class
+from lossbook._core.door import full_precision, plain_arguments, widened
 from lossbook._core.onepass import OnePass, one_pass
 from lossbook._core.reduction import Reduction, check_reduction, reduce
-from lossbook._focal_kernel import focal_and_slope, plain_focal, power, widened
+from lossbook._core.stable import bernoulli_costs, times_log
+from lossbook._focal_kernel import focal_and_slope, plain_focal, power, settled
 
 __all__ = ["quality_focal_loss", "recover_eta", "sigmoid_focal_loss", "softmax_focal_loss", "varifocal_loss"]
 
 
 def _check_elementwise(logits: Tensor, targets: Tensor, name: str, reduction: str) -> Tensor:
     check_floating("logits", logits)
-    check_tensor(name, targets)
+    check_real(name, targets)
     check_same_shape(name, targets, "logits", logits)
     check_reduction(reduction)
     return targets.to(logits.dtype)
 
 
+@full_precision
 def sigmoid_focal_loss(logits: Tensor, targets: Tensor, *, gamma: float = 2.0, alpha: float | None = None, reduction: Reduction = "mean") -> Tensor:
     r"""Binary focal loss: −α_t (1 − p_t)^γ ln p_t, where p_t is the probability given to what is true.
 
@@ -64,6 +66,7 @@ def sigmoid_focal_loss(logits: Tensor, targets: Tensor, *, gamma: float = 2.0, a
     return one_pass(OnePass(plain, kernel), logits, targets, reduction)
 
 
+@full_precision
 def softmax_focal_loss(logits: Tensor, labels: Tensor, *, gamma: float = 2.0, weight: Tensor | None = None, reduction: Reduction = "mean") -> Tensor:
     r"""Focal loss over K classes: −w_y (1 − p_y)^γ ln p_y with p = softmax(logits).
 
@@ -96,15 +99,15 @@ def softmax_focal_loss(logits: Tensor, labels: Tensor, *, gamma: float = 2.0, we
     check_number("gamma", gamma, low=0)
     check_reduction(reduction)
     axis = class_axis("logits", logits)
-    wide = widened(logits)
     index = labels.long().unsqueeze(axis)
-    log_probs = wide.log_softmax(axis).gather(axis, index).squeeze(axis)
-    losses = power(-torch.expm1(log_probs), gamma) * -log_probs  # 1 − p = −expm1(ln p) keeps its digits near p = 1
+    log_probs = logits.log_softmax(axis).gather(axis, index).squeeze(axis)
+    factors = settled(power(-torch.expm1(log_probs), gamma), log_probs)  # 1 − p = −expm1(ln p) keeps its digits near p = 1
     if weight is not None:
-        losses = losses * per_class("weight", weight, wide).expand_as(wide).gather(axis, index).squeeze(axis)
-    return reduce(losses, reduction).to(logits.dtype)
+        factors = factors * per_class("weight", weight, logits).expand_as(logits).gather(axis, index).squeeze(axis)
+    return reduce(-times_log(factors, log_probs), reduction)
 
 
+@full_precision
 def quality_focal_loss(logits: Tensor, quality: Tensor, *, beta: float = 2.0, reduction: Reduction = "mean") -> Tensor:
     r"""Quality focal loss: |y − σ|^β · BCE(σ, y), whose target y is the quality of a box (its IoU) and not 0 or 1.
 
@@ -135,12 +138,11 @@ def quality_focal_loss(logits: Tensor, quality: Tensor, *, beta: float = 2.0, re
     quality = _check_elementwise(logits, quality, "quality", reduction)
     check_range("quality", quality, 0.0, 1.0)
     check_number("beta", beta, low=0)
-    wide, target = widened(logits), widened(quality)
-    miss = wide.sigmoid() * (1 - target) - (-wide).sigmoid() * target  # σ − y, exact at both ends
-    losses = power(miss.abs(), beta) * F.binary_cross_entropy_with_logits(wide, target, reduction="none")
-    return reduce(losses, reduction).to(logits.dtype)
+    miss = logits.sigmoid() * (1 - quality) - (-logits).sigmoid() * quality  # σ − y, exact at both ends
+    return reduce(settled(power(miss.abs(), beta), logits) * bernoulli_costs(logits, quality), reduction)
 
 
+@full_precision
 def varifocal_loss(logits: Tensor, quality: Tensor, *, alpha: float = 0.75, gamma: float = 2.0, reduction: Reduction = "mean") -> Tensor:
     r"""Varifocal loss: y · BCE(σ, y) where the quality y is positive, −α σ^γ ln(1 − σ) where it is 0: only negatives are played down.
 
@@ -173,11 +175,11 @@ def varifocal_loss(logits: Tensor, quality: Tensor, *, alpha: float = 0.75, gamm
     check_range("quality", quality, 0.0, 1.0)
     check_number("alpha", alpha, low=0)
     check_number("gamma", gamma, low=0)
-    wide, target = widened(logits), widened(quality)
-    weights = torch.where(target > 0, target, alpha * power(wide.sigmoid(), gamma))
-    return reduce(weights * F.binary_cross_entropy_with_logits(wide, target, reduction="none"), reduction).to(logits.dtype)
+    negative = alpha * settled(power(logits.sigmoid(), gamma), logits)
+    return reduce(torch.where(quality > 0, quality, negative) * bernoulli_costs(logits, quality), reduction)
 
 
+@plain_arguments
 def recover_eta(probs: Tensor, *, gamma: float = 2.0) -> Tensor:
     r"""P(y = 1 | x) from the probability that a focal-trained model gives: the inverse of the focal loss's minimiser.
 
@@ -207,10 +209,9 @@ def recover_eta(probs: Tensor, *, gamma: float = 2.0) -> Tensor:
     check_floating("probs", probs)
     check_range("probs", probs, 0.0, 1.0)
     check_number("gamma", gamma, low=0)
-    inside = widened(probs).clamp(torch.finfo(torch.float32).tiny, 1 - torch.finfo(widened(probs).dtype).eps / 2)
-
-    def slope(q: Tensor, rest: Tensor) -> Tensor:  # −φ′(q) q (1 − q), with 1 − q given apart
-        return rest**gamma * (rest - gamma * q * q.log())
-
-    falling, rising = slope(inside, 1 - inside), slope(1 - inside, inside)
-    return (rising / (falling + rising)).to(probs.dtype)
+    wide: Tensor = widened(probs)
+    q = wide.clamp(torch.finfo(wide.dtype).tiny, 1 - torch.finfo(wide.dtype).eps / 2)
+    rest = 1 - q
+    # η = σ(ln φ′(1 − q) − ln φ′(q)), with −φ′(q) q (1 − q) = (1 − q)^γ (1 − q − γ q ln q): no power of a small number, however large γ
+    odds = gamma * (q.log() - torch.log1p(-q)) + (q - gamma * rest * torch.log1p(-q)).log() - (rest - gamma * q * q.log()).log()
+    return odds.sigmoid().to(probs.dtype)

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from lossbook._core.checks import check_choice, check_distribution, check_floating, check_ndim, wrong_value
+from lossbook._core.checks import check_choice, check_concrete, check_distribution, check_floating, check_ndim, wrong_value
 from lossbook._core.classes import check_class_labels, class_axis
+from lossbook._core.door import full_precision
 from lossbook._core.reduction import Reduction, check_reduction, reduce
 
 __all__ = ["OptimalScores", "crammer_singer", "lee_lin_wahba", "optimal_scores", "weston_watkins"]
@@ -24,6 +25,7 @@ Rule = Literal["crammer_singer", "weston_watkins", "lee_lin_wahba", "cross_entro
 RULES = ("crammer_singer", "weston_watkins", "lee_lin_wahba", "cross_entropy")
 
 
+@full_precision
 def crammer_singer(logits: Tensor, labels: Tensor, *, reduction: Reduction = "mean") -> Tensor:
     r"""The hinge of the gap to the strongest rival.
 
@@ -56,6 +58,7 @@ def crammer_singer(logits: Tensor, labels: Tensor, *, reduction: Reduction = "me
     return reduce(_gaps(logits, labels, reduction).amax(dim=class_axis("logits", logits)), reduction)
 
 
+@full_precision
 def weston_watkins(logits: Tensor, labels: Tensor, *, reduction: Reduction = "mean") -> Tensor:
     r"""The hinge of the gap to each rival, summed.
 
@@ -89,6 +92,7 @@ def weston_watkins(logits: Tensor, labels: Tensor, *, reduction: Reduction = "me
     return reduce(_gaps(logits, labels, reduction).sum(dim=class_axis("logits", logits)), reduction)
 
 
+@full_precision
 def lee_lin_wahba(logits: Tensor, labels: Tensor, *, reduction: Reduction = "mean") -> Tensor:
     r"""Every wrong class should score at most -1; the scores of an example sum to 0.
 
@@ -137,6 +141,7 @@ class OptimalScores(NamedTuple):
     is_consistent: bool
 
 
+@full_precision
 def optimal_scores(probs: Tensor, *, rule: Rule) -> OptimalScores:
     r"""What training on `rule` aims at where the classes have probabilities `probs`.
 
@@ -145,14 +150,16 @@ def optimal_scores(probs: Tensor, *, rule: Rule) -> OptimalScores:
     For the hinges a linear program; a second one for each rival asks how small the lead of the likeliest class can be among the optima.
 
     Args:
-        probs: probabilities p of the K classes, shape [K], summing to 1, with one largest; positive for "cross_entropy".
+        probs: probabilities p of the K classes, shape [K], summing to 1, with one largest.
         rule: "crammer_singer", "weston_watkins", "lee_lin_wahba" or "cross_entropy".
 
     Returns:
-        An `OptimalScores`.
+        An `OptimalScores`. For "cross_entropy" a class that never happens is pushed down without end: the scores are then the limit, −∞ for
+        such classes and ∞ for the others, whose leads over each other stay finite.
 
     Raises:
-        ValueError: `probs` is no distribution over two or more classes, or `rule` is unknown.
+        TypeError: `probs` has no floating-point dtype.
+        ValueError: `probs` is no distribution over two or more classes, its values can't be read (under vmap), or `rule` is unknown.
 
     Example:
         >>> optimal_scores(torch.tensor([0.4, 0.3, 0.3]), rule="lee_lin_wahba").scores.round(decimals=6).tolist()
@@ -168,10 +175,11 @@ def optimal_scores(probs: Tensor, *, rule: Rule) -> OptimalScores:
     check_floating("probs", probs)
     check_ndim("probs", probs, 1, "[K]")
     check_choice("rule", rule, RULES)
+    check_concrete("probs", probs)
     check_distribution("probs", probs, 0)
     if len(probs) < 2:
         wrong_value("probs", "have at least two classes", tuple(probs.shape))
-    probs = probs.detach().double()
+    probs = probs.detach().double().cpu()
     return _optimal_logits(probs) if rule == "cross_entropy" else _optimal_hinge(probs, rule)
 
 
@@ -190,8 +198,9 @@ def _gaps(logits: Tensor, labels: Tensor, reduction: str) -> Tensor:
 
 
 def _optimal_logits(probs: Tensor) -> OptimalScores:
-    scores = probs.log() - probs.log().mean()
-    first, second = scores.topk(2).values.tolist()
+    logs = probs.log()
+    scores = logs - logs.mean() if bool(logs.isfinite().all()) else torch.where(probs > 0, torch.inf, -torch.inf)
+    first, second = logs.topk(2).values.tolist()
     return OptimalScores(scores, float(torch.special.entr(probs).sum()), first - second, first > second)
 
 

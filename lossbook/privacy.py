@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from lossbook._core import checks
+from lossbook._core.door import full_precision, plain, plain_arguments
 from lossbook._core.reduction import Reduction, check_reduction, reduce
 
 __all__ = ["RandomizedResponse", "majority_excess_risk", "sample_inflation"]
@@ -44,6 +45,8 @@ class RandomizedResponse:
     num_classes: int = 2
 
     def __post_init__(self) -> None:
+        for name in ("epsilon", "num_classes"):
+            object.__setattr__(self, name, plain(getattr(self, name)))
         checks.check_number("epsilon", self.epsilon, low=0, low_open=True)
         checks.check_count("num_classes", self.num_classes, low=2)
 
@@ -71,13 +74,18 @@ class RandomizedResponse:
             Reported labels, shape and dtype of `labels`.
 
         Raises:
-            TypeError for a dtype that is no integer; ValueError for labels out of range.
+            TypeError for a dtype that is no integer, or that does not hold all K labels; ValueError for labels out of range.
         """
-        checks.check_labels("labels", labels, self.num_classes)
-        flip = torch.rand(labels.shape, generator=generator, device=labels.device, dtype=torch.float64) < self.flip_probability
-        shift = torch.randint(1, self.num_classes, labels.shape, generator=generator, device=labels.device)
-        return torch.where(flip, (labels + shift) % self.num_classes, labels).to(labels.dtype)
+        checks.check_integer("labels", labels)
+        if torch.iinfo(labels.dtype).max < self.num_classes - 1:
+            checks.wrong_type("labels", f"have a dtype that holds {self.num_classes - 1}, the last label", str(labels.dtype))
+        true = plain(labels).long()
+        checks.check_labels("labels", true, self.num_classes)
+        flip = torch.rand(true.shape, generator=generator, device=true.device, dtype=torch.float64) < self.flip_probability
+        shift = torch.randint(1, self.num_classes, true.shape, generator=generator, device=true.device)
+        return torch.where(flip, (true + shift) % self.num_classes, true).to(labels.dtype)
 
+    @full_precision
     def forward_loss(self, logits: Tensor, noisy: Tensor, *, reduction: Reduction = "mean") -> Tensor:
         """The cross-entropy of the reported label: -ln Σ_k softmax(logits)_k P(reported | k). Minimised by the true probabilities.
 
@@ -100,8 +108,10 @@ class RandomizedResponse:
         own = self._log_probs_of(logits, noisy, reduction)
         lie = -self.epsilon - math.log1p((self.num_classes - 1) * math.exp(-self.epsilon))  # ln P(one given lie) = -ln(e^ε + K - 1)
         honest = lie + self.epsilon + math.log(-math.expm1(-self.epsilon))  # ln(P(truth) - P(lie)) = ln P(lie) + ln(e^ε - 1)
-        return reduce(-torch.logaddexp(own + honest, torch.full_like(own, lie)), reduction)
+        least = torch.full_like(own, max(lie, torch.finfo(own.dtype).min))
+        return reduce(-torch.logaddexp(own + honest, least), reduction)
 
+    @full_precision
     def backward_loss(self, logits: Tensor, noisy: Tensor, *, reduction: Reduction = "mean") -> Tensor:
         """The loss whose mean over the mechanism's randomness is the cross-entropy of the true label.
 
@@ -138,6 +148,7 @@ class RandomizedResponse:
         return logits.log_softmax(dim=1).gather(1, noisy.long()[:, None])[:, 0]
 
 
+@plain_arguments
 def sample_inflation(epsilon: float) -> float:
     """How many times as many private labels as plain ones the same precision takes, for two nearly even classes: coth²(ε / 2).
 
@@ -157,9 +168,11 @@ def sample_inflation(epsilon: float) -> float:
         K. Chaudhuri, D. Hsu, "Sample complexity bounds for differentially private learning", 2011, for the general question.
     """
     checks.check_number("epsilon", epsilon, low=0, low_open=True)
-    return math.tanh(epsilon / 2) ** -2
+    ratio = 1 / max(math.tanh(epsilon / 2), math.ulp(0))
+    return ratio * ratio  # ∞ where a float ends, and no OverflowError as a power would be
 
 
+@plain_arguments
 def majority_excess_risk(eta: float, count: int, *, epsilon: float = math.inf) -> float:
     """The exact excess 0-1 risk of the majority of `count` private labels, at one point with P(y = +1) = η > 1/2.
 

@@ -11,13 +11,15 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from lossbook._core.checks import check_callable, check_floating, check_range, check_same_shape, check_tensor
+from lossbook._core.checks import check_callable, check_floating, check_range, check_real, check_same_shape
 from lossbook._core.classes import check_class_labels, class_axis
+from lossbook._core.door import full_precision, plain_arguments, widened
 from lossbook._core.reduction import Reduction, check_reduction, reduce
 
 __all__ = ["savage_loss", "sparsemax", "sparsemax_loss", "spherical_loss"]
 
 
+@full_precision
 def savage_loss(entropy: Callable[[Tensor], Tensor], probs: Tensor, targets: Tensor, *, reduction: Reduction = "mean") -> Tensor:
     r"""The proper loss of an entropy: ℓ(t, q) = H(q) + (t − q) H′(q), the tangent of H at q read off at the outcome t.
 
@@ -47,16 +49,20 @@ def savage_loss(entropy: Callable[[Tensor], Tensor], probs: Tensor, targets: Ten
     """
     check_callable("entropy", entropy)
     check_floating("probs", probs)
-    check_tensor("targets", targets)
+    check_real("targets", targets)
     check_same_shape("targets", targets, "probs", probs)
     check_range("probs", probs, 0.0, 1.0)
     check_range("targets", targets, 0.0, 1.0)
     check_reduction(reduction)
     height, pull_back = torch.func.vjp(entropy, probs)[:2]
+    check_same_shape("entropy(probs)", height, "probs", probs)
     (slope,) = pull_back(torch.ones_like(probs))
+    # Where the entropy is infinitely steep, as at 0 and 1, the outcome that was sure is still on its tangent: 0 · ∞ is 0.
+    slope = torch.where((targets == probs) & slope.isinf(), 0.0, slope)
     return reduce(height + (targets - probs) * slope, reduction)
 
 
+@full_precision
 def spherical_loss(logits: Tensor, labels: Tensor, *, reduction: Reduction = "mean") -> Tensor:
     r"""Spherical loss: 1 − p_y / ‖p‖₂, proper and bounded: 1 − the cosine between the forecast and the outcome.
 
@@ -85,11 +91,13 @@ def spherical_loss(logits: Tensor, labels: Tensor, *, reduction: Reduction = "me
     axis = class_axis("logits", logits)
     check_class_labels("labels", labels, logits)
     check_reduction(reduction)
-    chosen = logits.gather(axis, labels.long().unsqueeze(axis)).squeeze(axis)
+    shifted = logits - _highest(logits, axis)  # twice the largest logit is finite
+    chosen = shifted.gather(axis, labels.long().unsqueeze(axis)).squeeze(axis)
     # The softmax's denominator cancels: ln(p_y / ‖p‖) = z_y − ½ ln Σ e^(2z).
-    return reduce(-torch.expm1(chosen - 0.5 * (2 * logits).logsumexp(axis)), reduction)
+    return reduce(-torch.expm1(chosen - 0.5 * (2 * shifted).logsumexp(axis)), reduction)
 
 
+@plain_arguments
 def sparsemax(logits: Tensor) -> Tensor:
     r"""Sparsemax: the point of the probability simplex nearest to the logits, argmin over p of ‖p − z‖₂. Many of its entries are 0.
 
@@ -111,15 +119,16 @@ def sparsemax(logits: Tensor) -> Tensor:
         A. F. T. Martins and R. F. Astudillo, From softmax to sparsemax, 2016, algorithm 1.
     """
     axis = class_axis("logits", logits)
-    centred = _centred(logits, axis)
+    centred = _centred(widened(logits), axis)
     ordered = centred.sort(axis, descending=True).values.movedim(axis, -1)
     ranks = torch.arange(1, logits.shape[axis] + 1, device=logits.device)
     sums = ordered.cumsum(-1)
     support = (1 + ranks * ordered > sums).sum(-1, keepdim=True).clamp(min=1)  # at least 1, but for NaN
     threshold = (sums.gather(-1, support - 1) - 1) / support
-    return (centred - threshold.movedim(-1, axis)).relu()  # not clamp(min=0), whose slope at 0 is 1
+    return (centred - threshold.movedim(-1, axis)).relu().to(logits.dtype)  # not clamp(min=0), whose slope at 0 is 1
 
 
+@full_precision
 def sparsemax_loss(logits: Tensor, labels: Tensor, *, reduction: Reduction = "mean") -> Tensor:
     r"""Sparsemax loss: Ω*(z) + Ω(e_y) − z_y with Ω = ½‖·‖², the Fenchel-Young loss of the squared norm. Zero once z_y leads by 1.
 

@@ -365,8 +365,8 @@ WRONG: list[tuple[str, type[Exception], str, Callable[[], Tensor]]] = [
     ("label shape", ValueError, r"`labels` should have shape \(4,\)", lambda: generalized_cross_entropy(HALVES, torch.zeros(4, 2, dtype=torch.long))),
     ("priors length", ValueError, r"`priors` should have shape \(2,\)", lambda: adjust_logits(HALVES, torch.full((3,), 1 / 3))),
     ("priors sum", ValueError, "`priors` should sum to 1", lambda: adjust_logits(HALVES, torch.ones(2))),
-    ("zero prior", ValueError, "`priors` should lie in", lambda: adjust_logits(HALVES, torch.tensor([0.0, 1.0]))),
-    ("infinite tau", ValueError, "`tau` should lie in", lambda: adjust_logits(HALVES, torch.tensor([0.5, 0.5]), tau=INF)),
+    ("zero prior", ValueError, "`priors` should be positive; found a zero", lambda: adjust_logits(HALVES, torch.tensor([0.0, 1.0]))),
+    ("infinite tau", ValueError, "`tau` should be finite; found inf", lambda: adjust_logits(HALVES, torch.tensor([0.5, 0.5]), tau=INF)),
 ]
 
 

@@ -172,7 +172,7 @@ def test_sample_inflation_predicts_how_many_labels_are_needed() -> None:
 @pytest.mark.parametrize(
     ("error", "call", "words"),
     [
-        (ValueError, lambda: RandomizedResponse(0.0), r"`epsilon` should lie in \(0, inf\]; found 0.0"),
+        (ValueError, lambda: RandomizedResponse(0.0), "`epsilon` should be finite and above 0; found 0.0"),
         (ValueError, lambda: RandomizedResponse(-1.0), "`epsilon`"),
         (ValueError, lambda: RandomizedResponse(math.inf), "`epsilon`"),
         (TypeError, lambda: RandomizedResponse("1"), "`epsilon` should be a real number"),

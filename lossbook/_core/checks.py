@@ -96,6 +96,13 @@ def check_floating(parameter: str, value: Any) -> None:
         wrong_type(parameter, "have a floating-point dtype", str(value.dtype))
 
 
+def check_real(parameter: str, value: Any) -> None:
+    """`value` is a tensor of real numbers, of a floating-point dtype, an integer one, or bool."""
+    check_tensor(parameter, value)
+    if value.dtype.is_complex or (value.dtype.is_floating_point and value.dtype not in FLOATING):
+        wrong_type(parameter, "have a dtype of real numbers", str(value.dtype))
+
+
 def check_integer(parameter: str, value: Any) -> None:
     """`value` is a tensor of an integer dtype (bool is none)."""
     check_tensor(parameter, value)
@@ -181,6 +188,7 @@ def check_labels(parameter: str, labels: Tensor, num_classes: int, *, ignore_ind
     check_integer(parameter, labels)
 
     def right(values: Tensor) -> Tensor:
+        values = values.long()  # uint8 holds neither 300 nor -100, and would be compared with 44 and 156
         inside = (values >= 0) & (values < num_classes)
         return inside if ignore_index is None else inside | (values == ignore_index)
 
@@ -217,7 +225,8 @@ def check_signs(parameter: str, signs: Any) -> None:
     check_tensor(parameter, signs)
     if signs.dtype == torch.bool or signs.dtype.is_complex:
         wrong_type(parameter, "have a floating-point or integer dtype", str(signs.dtype))
-    check_values(parameter, signs, lambda signs: (signs == 1) | (signs == -1), "hold only -1 and +1", _few)
+    # -1 is 255 in uint8
+    check_values(parameter, signs, lambda signs: (signs == 1) | (signs == -1) & (signs < 0), "hold only -1 and +1", _few)
 
 
 def check_finite(parameter: str, value: Tensor) -> None:

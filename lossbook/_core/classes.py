@@ -5,7 +5,19 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lossbook._core.checks import check_distribution, check_floating, check_labels, check_same_shape, check_tensor, wrong_value
+from lossbook._core.checks import (
+    check_distribution,
+    check_floating,
+    check_labels,
+    check_real,
+    check_same_device,
+    check_same_shape,
+    check_tensor,
+    wrong_value,
+)
+
+# For torch's `ignore_index`, which is -100 unless said: a label that is out of range should be an error wherever values can't be checked, too.
+NO_LABEL = torch.iinfo(torch.int64).min
 
 
 def class_axis(parameter: str, logits: Tensor) -> int:
@@ -26,6 +38,7 @@ def check_class_labels(parameter: str, labels: Tensor, logits: Tensor) -> None:
     expected = (*logits.shape[:axis], *logits.shape[axis + 1 :])
     if labels.shape != expected:
         wrong_value(parameter, f"have shape {expected} to match `logits`", tuple(labels.shape))
+    check_same_device(parameter, labels, "logits", logits)
     check_labels(parameter, labels, logits.shape[axis])
 
 
@@ -49,7 +62,9 @@ def one_hot(labels: Tensor, logits: Tensor) -> Tensor:
 def per_class(parameter: str, values: Tensor, logits: Tensor) -> Tensor:
     """One value a class, [K], laid along the class axis of `logits`."""
     axis = class_axis("logits", logits)
-    check_tensor(parameter, values)
+    check_real(parameter, values)
     if values.shape != (logits.shape[axis],):
         wrong_value(parameter, f"have shape ({logits.shape[axis]},), one a class of `logits`", tuple(values.shape))
+    if values.is_meta:  # from elsewhere they are moved
+        check_same_device(parameter, values, "logits", logits)
     return values.to(logits).reshape(-1, *[1] * (logits.ndim - axis - 1))

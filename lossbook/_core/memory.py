@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 import mmap
 import sys
@@ -15,6 +16,16 @@ from torch import Tensor
 _HUGE = 2**21  # bytes of a huge page
 _KEPT = 2**23  # bytes that a thread keeps
 _own = threading.local()
+
+
+def fresh(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Anything, in memory of torch's own, which can be resized as any tensor's. On Linux a large one has pages of 2 MB, as numpy's arrays have."""
+    room = torch.empty(*shape, dtype=dtype, device=device)
+    if sys.platform == "linux" and device.type == "cpu" and room.nbytes >= 2 * _HUGE:
+        start = -(-room.data_ptr() // mmap.PAGESIZE) * mmap.PAGESIZE
+        size = room.data_ptr() + room.nbytes - start
+        ctypes.CDLL(None).madvise(ctypes.c_void_p(start), ctypes.c_size_t(size), mmap.MADV_HUGEPAGE)  # advice: where it is not taken, nothing is lost
+    return room
 
 
 def fresh_zeros(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:

@@ -6,13 +6,14 @@ two dozen such tensors. Pieces that fit the cache cost none of that.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
+from lossbook._core.memory import fresh
 from lossbook._core.reduction import reduce
 
 WHOLE = 2**17  # up to so many elements pieces cost more calls than they save
@@ -31,9 +32,7 @@ class OnePass(NamedTuple):
 
 
 def one_pass(loss: OnePass, logits: Tensor, targets: Tensor, reduction: str) -> Tensor:
-    """The reduced loss; half precision is computed in float32 and rounded once."""
-    if logits.dtype not in (torch.float32, torch.float64):
-        return reduce(loss.plain(logits.float(), targets.float()), reduction).to(logits.dtype)
+    """The reduced loss."""
     if logits.numel() == 0 or targets.requires_grad or _transformed(logits) or _transformed(targets):
         return reduce(loss.plain(logits, targets), reduction)
     result: Tensor = _OnePass.apply(logits, targets, loss, reduction)  # type: ignore[no-untyped-call]
@@ -41,10 +40,12 @@ def one_pass(loss: OnePass, logits: Tensor, targets: Tensor, reduction: str) -> 
 
 
 def _transformed(tensor: Tensor) -> bool:
-    """Under `torch.compile` or `torch.func`, or a tensor subclass: there the plain formula is the one to follow."""
+    """Under `torch.compile` or `torch.func`, with a tangent, or a tensor subclass: there the plain formula is the one to follow."""
     if torch.compiler.is_compiling() or type(tensor) not in (Tensor, torch.nn.Parameter):
         return True
-    return torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+    if torch._C._functorch.is_functorch_wrapped_tensor(tensor):
+        return True
+    return forward_ad.unpack_dual(tensor).tangent is not None  # type: ignore[no-untyped-call]
 
 
 class _OnePass(torch.autograd.Function):
@@ -65,14 +66,11 @@ class _OnePass(torch.autograd.Function):
         if slope is None:
             logits, targets = ctx.saved_tensors
             slope = _run(ctx.loss, logits, targets, ctx.reduction)[1]
+        if torch._C._functorch.is_functorch_wrapped_tensor(gradient):  # several gradients at once
+            return slope * gradient, None, None, None
         if gradient.device.type == "cpu" and gradient.ndim == 0 and gradient.item() == 1:
             return slope, None, None, None
         return slope.mul_(gradient), None, None, None
-
-    @staticmethod
-    def jvp(ctx: Any, tangent: Tensor, *_: None) -> Tensor:
-        change: Tensor = ctx.slope * tangent
-        return change if ctx.reduction == "none" else change.sum()
 
 
 def _run(loss: OnePass, logits: Tensor, targets: Tensor, reduction: str) -> tuple[Tensor, Tensor]:
@@ -81,8 +79,8 @@ def _run(loss: OnePass, logits: Tensor, targets: Tensor, reduction: str) -> tupl
     if count <= WHOLE or logits.device.type != "cpu":
         losses, slope = loss.kernel(logits, targets, scale)
         return losses if reduction == "none" else losses.sum(), slope
-    slopes = _room(logits.shape, logits.dtype)
-    losses = _room(logits.shape if reduction == "none" else (0,), logits.dtype)
+    slopes = fresh(logits.shape, logits.dtype, logits.device)
+    losses = fresh(logits.shape if reduction == "none" else (0,), logits.dtype, logits.device)
     sums = logits.new_empty(-(-count // PIECE))  # beforehand: a number kept from each piece would leave a hole that no later piece fits
     pieces = [torch.split(tensor.view(-1), PIECE) for tensor in (logits.contiguous(), targets.contiguous(), slopes)]
     for index, (logit, target, slope) in enumerate(zip(*pieces, strict=True)):
@@ -94,8 +92,3 @@ def _run(loss: OnePass, logits: Tensor, targets: Tensor, reduction: str) -> tupl
             sums[index] = values.sum()
         del values, found  # or the next piece would need room beside them
     return losses if reduction == "none" else sums.sum(), slopes
-
-
-def _room(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
-    """An empty tensor. For a large one numpy asks the kernel for pages of 2 MB, and torch doesn't: it is called once, and not 512 times."""
-    return torch.from_numpy(np.empty(shape, dtype=np.float32 if dtype == torch.float32 else np.float64))

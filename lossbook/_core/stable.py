@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from lossbook._core.checks import values_readable
 
 
 def log1pexp(x: Tensor) -> Tensor:
@@ -20,6 +24,16 @@ def log_sigmoid(x: Tensor) -> Tensor:
 def times_log(probs: Tensor, logs: Tensor) -> Tensor:
     """p · ln q with 0 · (-∞) = 0, in value and gradient: an outcome that never happens costs nothing, however improbable the model holds it."""
     return probs * torch.where((probs == 0) & logs.isneginf(), 0.0, logs)
+
+
+def bernoulli_costs(logits: Tensor, targets: Tensor) -> Tensor:
+    """-t ln(sigmoid(s)) - (1 - t) ln(sigmoid(-s)), torch's binary cross-entropy; at an infinite logit, where that is 0 · ∞, it is 0 if the target is
+    that very side, and ∞ otherwise."""
+    costs = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    if values_readable(logits) and math.isfinite(costs.detach().sum()):
+        return costs
+    endless = logits.isinf()
+    return costs.masked_fill(endless, torch.inf).masked_fill(endless & (targets == (logits > 0)), 0.0)
 
 
 def at_least_float32(x: Tensor) -> Tensor:
