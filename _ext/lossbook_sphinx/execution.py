@@ -30,6 +30,9 @@ from . import reads
 from .status import machine
 
 WORKERS = 2
+# Seconds after which a kernel that has not started, or an output that has not come, never will. Not a measure of speed: nbclient's own 60 and 4 are
+# reached on a busy machine, and after the 4 a page is written without its output, with nothing said.
+HANG = 1800
 # Explorers write only their static HTML, and two kernels share two cores without a quarrel.
 KERNEL_ENVIRONMENT = {"LOSSBOOK_STATIC": "1", "MPLBACKEND": "agg", "OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
 
@@ -86,7 +89,10 @@ def drop_old_caches(app: Sphinx, failure: Exception | None) -> None:
 def execute(notebook: NotebookNode, path: Path, timeout: int) -> tuple[ExecutionResult, Usage]:
     """Run a notebook in a kernel of its own, in its own folder. ipykernel's own warnings, about local ports, stay out of the build's."""
     notebook.cells.append(new_code_cell(USAGE))
-    result = single_nb_execution(notebook, cwd=str(path.parent), timeout=timeout, allow_errors=False, extra_arguments=["--log-level=ERROR"])
+    patience = {"startup_timeout": HANG, "iopub_timeout": HANG, "raise_on_iopub_timeout": True}
+    result = single_nb_execution(
+        notebook, cwd=str(path.parent), timeout=timeout, allow_errors=False, extra_arguments=["--log-level=ERROR"], **patience
+    )
     asked = notebook.cells.pop()
     if result.err is not None:
         return result, Usage(0, 0.0)

@@ -21,6 +21,7 @@ html_theme = "basic"
 exclude_patterns = ["_build"]
 numfig = True
 nb_execution_mode = "cache"
+nb_execution_timeout = 1800
 nb_execution_raise_on_error = True
 myst_enable_extensions = ["colon_fence", "dollarmath"]
 """
@@ -42,7 +43,7 @@ class TinyBook:
     def build(self, builder: str = "html", *, check: bool = True, **environment: str) -> str:
         command = [sys.executable, "-m", "sphinx", "-b", builder, "-W", "-n", "--keep-going", str(self.folder), str(self.out(builder))]
         surroundings = {name: value for name, value in os.environ.items() if not name.startswith("LOSSBOOK_") and name != "PYTHONPATH"}
-        run = subprocess.run(command, capture_output=True, text=True, timeout=300, env={**surroundings, "NO_COLOR": "1", **environment})
+        run = subprocess.run(command, capture_output=True, text=True, env={**surroundings, "NO_COLOR": "1", **environment})
         assert not check or run.returncode == 0, run.stdout + run.stderr
         return run.stdout + run.stderr
 

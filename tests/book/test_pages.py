@@ -38,8 +38,7 @@ THEME = [
     "exercise",
 ]
 TRACES = ("```", ":::", "{quiz}", "{glue", "{numref", "{ref}", "{eq}", "{doc}", "{cite", "[x] ", "[ ] ", "var(--", "undefined", "NOT as expected")
-# Of a chapter's kernel: the goal is 40 s of processor time on an idle machine, and a crowded one takes half as much again. Binder gives it 2 GB.
-SECONDS, MEMORY = 60, 1e9
+MEMORY = 1e9  # bytes of a chapter's kernel, of which Binder gives it 2 GB; its seconds are for `make bench` and the page of the build
 PAGE_BUDGET = 500_000  # bytes gzipped: the page, its pictures and our own assets; the theme's and MathJax aside
 
 
@@ -131,7 +130,6 @@ def test_every_chapter_runs_in_a_small_kernel() -> None:
     for page in CHAPTERS:
         if page in found:
             assert 0 < found[page]["peak_bytes"] < MEMORY, f"{page} held {found[page]['peak_bytes'] / 1e6:.0f} MB"
-            assert 0 < found[page]["cpu_seconds"] < SECONDS, f"{page} took {found[page]['cpu_seconds']:.0f} s of processor time"
 
 
 @pytest.mark.parametrize("page", CHAPTERS)

@@ -41,7 +41,6 @@ def test_every_recipe_runs_alone(tmp_path: Path) -> None:
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=300,
         env={**os.environ, "LOSSBOOK_STATIC": "1", "MPLBACKEND": "agg"},
     )
     assert run.returncode == 0, run.stderr
