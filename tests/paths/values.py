@@ -148,7 +148,7 @@ def assert_same(found: Any, expected: Any, precision: torch.dtype, what: str, sc
 def largest(arguments: Arguments) -> float:
     """The largest finite magnitude that went in."""
     sizes = [0.0]
-    on_tensors(lambda t: sizes.append(float(t.double()[t.double().isfinite()].abs().max())) or t if t.numel() else t, arguments)
+    on_tensors(lambda t: sizes.append(float(t.detach().double().nan_to_num(0, 0, 0).abs().max())) or t if t.numel() else t, arguments)
     return max(sizes)
 
 
