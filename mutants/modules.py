@@ -1,0 +1,59 @@
+"""What belongs to a module, and who tests it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+# Private modules are mutated with the public one that they serve.
+SERVES = {
+    "_bins": "reliability",
+    "_scaling": "reliability",
+    "_controls": "explorer",
+    "_frames": "explorer",
+    "_layout": "explorer",
+    "_live": "explorer",
+    "_page": "explorer",
+    "_episodes": "decisions",
+    "_tabular": "decisions",
+    "_examples": "linear",
+    "_minimize": "linear",
+    "_objective": "linear",
+    "_focal_kernel": "focal",
+    "_margin_loss": "margins",
+    "_closed_forms": "margins",
+    "_matplotlib": "plots",
+    "_svg": "plots",
+    "_parity": "fairness",
+    "_runs": "panoptic",
+    "_search": "consistency",
+    "_stumps": "boosting",
+}
+# Tests that do not carry the name of the module or of one of its files. What is under everything is tested where it is used first.
+ALSO = {"data": ("test_scenes",), "_core": ("test_crossentropy", "test_focal", "test_names")}
+# Tests of every public function, of which a module has the rows that name it: `test_a_good_call[boxes.iou_loss]`.
+SHARED = ("tests/test_inputs.py", "tests/test_torch_world.py", "tests/paths")
+
+
+def files(folder: Path) -> dict[str, list[str]]:
+    """The files of each module below `folder`."""
+    package = folder / "lossbook"
+    found: dict[str, list[str]] = {}
+    for path in sorted(package.rglob("*.py")):
+        inner = path.relative_to(package)
+        module = inner.parts[0].removesuffix(".py")
+        found.setdefault(SERVES.get(module, module), []).append(str(path.relative_to(folder)))
+    return found
+
+
+def witnesses(folder: Path, module: str, paths: list[str]) -> list[list[str]]:
+    """The test files of a module: first its own and its doctests, then, for what those let pass, the ones shared by all."""
+    names = dict.fromkeys(f"test_{name.lstrip('_')}" for name in (module, *(Path(path).stem for path in paths)))
+    own = [f"tests/{name}.py" for name in (*names, *ALSO.get(module, ())) if (folder / f"tests/{name}.py").exists()]
+    shared = [path for path in SHARED if (folder / path).exists()]
+    return [[*own, *paths], shared]
+
+
+def concerns(module: str, node: str) -> bool:
+    """Does a test speak of the module? One of the shared files does if its parameter names it; all of them go through `_core`."""
+    return module == "_core" or not node.startswith(SHARED) or re.search(rf"\[(?:.*\W)?{module}\.", node) is not None
