@@ -8,19 +8,23 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from lossbook._core.checks import check_floating, wrong_value
+from lossbook._core.door import plain_arguments
+
 BLOCK = 1 << 17  # sorted values worked on at a time on a CPU: their sums stay in the cache
 LEAST = torch.finfo(torch.float64).eps  # scikit-learn's floor under the weights: no example is ever lost, and no half weighs nothing
 TIE = 1e-12  # rounding: of stumps this equal the one with the lowest feature, then threshold, is taken
 
 
 class Stump(NamedTuple):
-    """A weak rule: sign `left` where features[:, feature] <= threshold, sign `right` elsewhere."""
+    """A weak rule: sign `left` where features[:, feature] <= threshold, sign `right` elsewhere. `constant(sign)` looks at no feature: -1."""
 
     feature: int
     threshold: float
     left: int
     right: int
 
+    @plain_arguments
     def __call__(self, features: Tensor) -> Tensor:
         """The rule's signs; the comparison is made in float64.
 
@@ -28,17 +32,37 @@ class Stump(NamedTuple):
             features: [N, D], floating.
 
         Returns:
-            [N] float64, -1 or +1.
+            [N] float64, -1 or +1; NaN where the rule looks at NaN, which lies on neither side.
+
+        Raises:
+            TypeError or ValueError for another dtype, or fewer columns.
         """
-        return torch.where(features[:, self.feature].double() <= self.threshold, float(self.left), float(self.right)).double()
+        check_columns(features, 1 + self.feature)
+        if self.left == self.right:
+            return features.new_full((len(features),), self.left, dtype=torch.float64)
+        values = features[:, self.feature].detach().double()
+        signs = torch.where(values <= self.threshold, float(self.left), float(self.right)).to(values)
+        return torch.where(values.isnan(), values, signs)
+
+
+def constant(sign: int) -> Stump:
+    """The rule that says the same of everyone."""
+    return Stump(-1, math.inf, sign, sign)
+
+
+def check_columns(features: Tensor, needed: int) -> None:
+    """`features` is [N, D], and has the columns that are looked at."""
+    check_floating("features", features)
+    if features.ndim != 2 or features.shape[1] < needed:
+        wrong_value("features", f"have shape [N, D] with D >= {needed}", tuple(features.shape))
 
 
 class StumpSearch:
     """Each column sorted once; then the best stump for any weights takes one gather and one cumulative sum of each column."""
 
-    def __init__(self, features: Tensor, criterion: str) -> None:
-        self.gini = criterion == "gini"
-        self.columns = features.detach().double().T.contiguous()
+    def __init__(self, features: Tensor, y: Tensor, criterion: str) -> None:
+        self.gini, self.y, self.one_class = criterion == "gini", y, bool((y == y[0]).all())
+        self.columns = features.detach().double().T.contiguous().resolve_neg()
         width, count = self.columns.shape
         # on a CPU numpy sorts faster
         order = torch.from_numpy(self.columns.numpy().argsort(axis=1)) if self.columns.device.type == "cpu" else self.columns.argsort(dim=1)
@@ -55,14 +79,14 @@ class StumpSearch:
 
     def positive(self, stump: Stump) -> Tensor:
         """Where the stump says +1."""
-        below = self.columns[stump.feature] <= stump.threshold
         if stump.left == stump.right:
-            return torch.full_like(below, stump.left > 0)
+            return torch.full(self.columns.shape[1:], stump.left > 0, device=self.columns.device)
+        below = self.columns[stump.feature] <= stump.threshold
         return below if stump.left > 0 else ~below
 
-    def best(self, w: Tensor, y: Tensor) -> Stump | None:
-        """The stump with the best criterion under the weights w, or None where no column has two values."""
-        signed = w * y
+    def best(self, w: Tensor) -> Stump:
+        """The stump with the best criterion under the weights w; the constant rule where that is better, or where nothing can be split."""
+        signed = w * self.y
         total, least = float(signed.sum()), float(w.min())
         # Gini: what each example has beyond the mean sign, and its weight, as one complex number and so in one cumulative sum
         sums = torch.complex(signed - w * total, w) if self.gini else signed
@@ -71,8 +95,9 @@ class StumpSearch:
             gains, lefts = self._gains(sums, total, least, order, tied)
             best += gains.amax(dim=1).tolist() if gains.numel() else [-math.inf] * len(gains)
         most = max(best, default=-math.inf)
-        if most == -math.inf:
-            return None
+        # the edge of a stump with nobody to its left; Gini, which weighs its halves itself, splits whatever can be split and is not of one class
+        if self.one_class or most < (0 if self.gini else abs(total) / 2 * (1 - TIE)):
+            return constant(1 if total > 0 else -1)
         feature = next(index for index, gain in enumerate(best) if gain >= most * (1 - TIE))
         if len(self.blocks) > 1:
             row = feature % len(self.blocks[0][0])

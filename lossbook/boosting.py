@@ -7,16 +7,34 @@ and a line search. On the exponential loss they agree to the last digits. Chapte
 from __future__ import annotations
 
 import math
-from typing import Literal, NamedTuple
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Literal, NamedTuple, NoReturn
 
 import torch
 from torch import Tensor
 
-from lossbook._core.checks import check_choice, check_count, check_finite, check_floating, check_number, check_signs, wrong_value
-from lossbook._stumps import LEAST, TIE, Stump, StumpSearch
+from lossbook._core.checks import (
+    check_choice,
+    check_concrete,
+    check_count,
+    check_finite,
+    check_floating,
+    check_number,
+    check_same_device,
+    check_signs,
+    check_values,
+    wrong_value,
+)
+from lossbook._core.door import plain_arguments
+from lossbook._examples import check_loss
+from lossbook._stumps import LEAST, TIE, Stump, StumpSearch, check_columns, constant
 from lossbook.margins import MarginLoss, exponential
 
 __all__ = ["AdaBoost", "Descent", "Stump", "coordinate_descent"]
+
+
+class NotFitted(ValueError, AttributeError):
+    """What a fit leaves behind was asked for before there was one; `hasattr` says no."""
 
 
 class AdaBoost:
@@ -28,7 +46,7 @@ class AdaBoost:
             scikit-learn's trees of depth 1 do, each half predicting its heavier sign.
 
     Attributes:
-        stumps: the rules h_t.
+        stumps: the rules h_t. One that says the same of everyone has feature −1 and the threshold ∞.
         alphas, errors: α_t and the weighted error e_t of each round, [T] float64.
         weights: the examples' weights after the last round, [N] float64, summing to 1.
 
@@ -45,16 +63,34 @@ class AdaBoost:
 
     Conventions:
         scikit-learn's `estimator_weights_` are ln((1 − e)/e) = 2 α: twice these, and the same decisions. Thresholds are midpoints between neighbours,
-        taken and compared in float64. Fitting stops early at a stump without an error (kept, with α = ½) and where none beats a coin (left out).
+        taken and compared in float64. A constant rule is a rule like any other, taken where it errs less than every stump that splits, and by "gini"
+        where there is one class or nothing to split. Fitting stops early at a rule without an error (kept, with α = ½) and where none beats a coin
+        (left out). No weight falls below 2.2e-16, as in scikit-learn. What is fitted is there after `fit` alone, and a fit begins anew.
     """
 
+    stumps: list[Stump]
+    alphas: Tensor
+    errors: Tensor
+    weights: Tensor
+
+    @plain_arguments
     def __init__(self, rounds: int, criterion: Literal["error", "gini"] = "error") -> None:
         check_count("rounds", rounds)
         check_choice("criterion", criterion, ("error", "gini"))
         self.rounds, self.criterion = rounds, criterion
-        self.stumps: list[Stump] = []
-        self.alphas = self.errors = self.weights = torch.zeros(0, dtype=torch.float64)
 
+    def __repr__(self) -> str:
+        return f"AdaBoost(rounds={self.rounds}, criterion={self.criterion!r})"
+
+    if not TYPE_CHECKING:  # a name that is misspelt stays an error to mypy
+
+        def __getattr__(self, name: str) -> NoReturn:
+            if name in AdaBoost.__annotations__:
+                raise NotFitted(f"`{name}` should be read after `fit`; found no fit.")
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    @plain_arguments
+    @torch.inference_mode(False)
     @torch.no_grad()
     def fit(self, features: Tensor, signs: Tensor, *, weight: Tensor | None = None) -> AdaBoost:
         """Run the rounds.
@@ -73,17 +109,15 @@ class AdaBoost:
         """
         y = _checked(features, signs)
         w = torch.full_like(y, 1 / len(y)) if weight is None else _checked_weight(weight, y)
-        search, positive = StumpSearch(features, self.criterion), y > 0
-        self.stumps, alphas, errors = [], [], []
+        search, positive = StumpSearch(features, y, self.criterion), y > 0
+        stumps, alphas, errors = [], [], []
         for _ in range(self.rounds):
-            stump = search.best(w, y)
-            if stump is None:
-                break
+            stump = search.best(w)
             missed = w * (search.positive(stump) ^ positive)
             error = float(missed.sum())
-            if error >= 0.5:
+            if 1 - 2 * error <= TIE:
                 break
-            self.stumps.append(stump)
+            stumps.append(stump)
             errors.append(error)
             alphas.append(0.5 * math.log((1 - error) / error) if error > 0 else 0.5)
             if error <= 0:
@@ -91,42 +125,46 @@ class AdaBoost:
             # times e^±α over their sum 2 √(e (1 − e)): right ones over 2 (1 − e), wrong ones over 2 e, half the weight each
             right = 0.5 / (1 - error)
             w = torch.add(right * w, missed, alpha=0.5 / error - right).clamp_(min=LEAST)
-        self.alphas, self.errors, self.weights = y.new_tensor(alphas), y.new_tensor(errors), w
+        self.stumps, self.alphas, self.errors, self.weights = stumps, y.new_tensor(alphas), y.new_tensor(errors), w
         return self
 
+    @plain_arguments
     def staged_scores(self, features: Tensor) -> Tensor:
         """The scores after each round: Σ_{t ≤ T'} α_t h_t(x) for T' = 1 .. T.
 
         Args:
-            features: [N, D], floating, with the columns of the fit.
+            features: [N, D], floating, without NaN, with the columns of the fit.
 
         Returns:
             [T, N] float64.
 
         Raises:
-            TypeError or ValueError for another dtype or shape, or before `fit`.
+            TypeError or ValueError for another dtype or shape, NaN, or before `fit`.
         """
-        _check_features(features, self.stumps)
-        votes = [alpha * stump(features) for alpha, stump in zip(self.alphas.tolist(), self.stumps, strict=True)]
+        votes = list(self._votes(features))
         return torch.stack(votes).cumsum(0) if votes else features.new_zeros(0, len(features), dtype=torch.float64)
 
+    @plain_arguments
     def decision_function(self, features: Tensor) -> Tensor:
         """F(x) = Σ_t α_t h_t(x). The decision is its sign; P(y = +1) = σ(2 F) if the fit were the population's.
 
         Args:
-            features: [N, D], floating, with the columns of the fit.
+            features: [N, D], floating, without NaN, with the columns of the fit.
 
         Returns:
             [N] float64.
 
         Raises:
-            TypeError or ValueError for another dtype or shape, or before `fit`.
+            TypeError or ValueError for another dtype or shape, NaN, or before `fit`.
         """
-        _check_features(features, self.stumps)
-        scores = torch.zeros(len(features), dtype=torch.float64, device=features.device)
-        for alpha, stump in zip(self.alphas.tolist(), self.stumps, strict=True):
-            scores += alpha * stump(features)
-        return scores
+        return sum(self._votes(features), features.new_zeros(len(features), dtype=torch.float64))
+
+    def _votes(self, features: Tensor) -> Iterator[Tensor]:
+        """α_t h_t(x) [N], one round after the other."""
+        check_columns(features, max([0, *(1 + stump.feature for stump in self.stumps)]))
+        check_values("features", features, lambda features: ~features.isnan(), "hold no NaN", lambda _: "NaN")
+        for alpha, stump in zip(self.alphas.to(features.device), self.stumps, strict=True):
+            yield alpha * stump(features)
 
 
 class Descent(NamedTuple):
@@ -138,8 +176,10 @@ class Descent(NamedTuple):
     margins: Tensor
 
 
+@plain_arguments
+@torch.inference_mode(False)
 @torch.no_grad()
-def coordinate_descent(features: Tensor, signs: Tensor, *, rounds: int, loss: MarginLoss = exponential, step: float | None = None) -> Descent:
+def coordinate_descent(features: Tensor, signs: Tensor, *, rounds: int, loss: str | MarginLoss = exponential, step: float | None = None) -> Descent:
     r"""Descent on (1/N) Σ_i φ(y_i F(x_i)) over the coefficients of all stumps, one a round: the steepest, moved to where the loss is least.
 
     j = argmax |∂L/∂c_j| with ∂L/∂c_j = (1/N) Σ_i φ'(m_i) y_i h_j(x_i),     c_j ← c_j + argmin_a (1/N) Σ_i φ(m_i + a y_i h_j(x_i))
@@ -149,15 +189,17 @@ def coordinate_descent(features: Tensor, signs: Tensor, *, rounds: int, loss: Ma
     Args:
         features: [N, D]. signs: [N], −1 or +1.
         rounds: how many steps at most.
-        loss: φ, a convex loss of the margin: `exponential` makes this AdaBoost, `logistic` a LogitBoost without its Newton steps.
+        loss: φ, a convex loss of the margin or its name in `margins.LOSSES`: `exponential` makes this AdaBoost, `logistic` a LogitBoost without its
+            Newton steps.
         step: a fixed step instead of the line search: plain gradient descent in function space.
 
     Returns:
         A `Descent`. It ends early where no stump has a slope, and where the loss falls for ever along the steepest one.
 
     Raises:
-        TypeError: features that are not floating point.
-        ValueError: wrong shapes, no example, features not finite, signs other than −1 and +1, fewer than one round, a step that is not positive.
+        TypeError: features that are not floating point, a loss that is no `MarginLoss`.
+        ValueError: wrong shapes, no example, features not finite, signs other than −1 and +1, fewer than one round, an unknown loss or one without a
+            slope, a step that is not positive.
 
     Example:
         >>> features, signs = torch.tensor([[0.0], [1.0], [2.0], [3.0]]), torch.tensor([-1, 1, -1, 1])
@@ -170,43 +212,46 @@ def coordinate_descent(features: Tensor, signs: Tensor, *, rounds: int, loss: Ma
         statistical view of boosting, 2000, section 4.
 
     Conventions:
-        A rule and its opposite are one coordinate; the stump is returned with the sign that makes its step positive.
+        A rule and its opposite are one coordinate; the stump is returned with the sign that makes its step positive. The constant rule is the last
+        coordinate. No slope means less than 1e-12 of the mean |φ'|, the rest being rounding.
     """
     y = _checked(features, signs)
+    phi = check_loss(loss, 0.0, 0.0)
     check_count("rounds", rounds)
     if step is not None:
         check_number("step", step, low=0.0, low_open=True)
     rules = _all_stumps(features)
-    toward = torch.stack([y * rule(features) for rule in rules]) if rules else y.new_zeros(0, len(y))  # [M, N]: +1 where rule and sign agree
+    toward = torch.stack([y * rule(features) for rule in rules])  # [M, N]: +1 where rule and sign agree
     margins, stumps, steps = torch.zeros_like(y), [], []
-    losses = [float(loss(margins).mean())]
+    losses = [float(phi(margins).mean())]
     for _ in range(rounds):
-        slopes = toward @ loss.derivative(margins) / len(y)
-        if not len(slopes) or not float(slopes.abs().max()) > 0:
+        pulls = phi.derivative(margins)
+        slopes = toward @ pulls / len(y)
+        if float(slopes.abs().max()) <= TIE * float(pulls.abs().mean()):
             break
         steepest = int((slopes.abs() >= slopes.abs().max() * (1 - TIE)).nonzero()[0])
         rule, direction = rules[steepest], toward[steepest]
         if slopes[steepest] > 0:
             rule, direction = Stump(rule.feature, rule.threshold, -rule.left, -rule.right), -direction
-        length = _line_search(loss, margins, direction) if step is None else step
+        length = _line_search(phi, margins, direction) if step is None else step
         if length is None:
             break
         margins = margins + length * direction
         stumps.append(rule)
         steps.append(length)
-        losses.append(float(loss(margins).mean()))
+        losses.append(float(phi(margins).mean()))
     return Descent(stumps, y.new_tensor(steps), y.new_tensor(losses), margins)
 
 
 def _all_stumps(features: Tensor) -> list[Stump]:
-    """Every stump that splits the data, by feature and then threshold, predicting −1 on the left."""
+    """Every stump that splits the data, by feature and then threshold, predicting −1 on the left, and the constant rule."""
     rules = []
     for feature, column in enumerate(features.detach().double().T):
         values = column.unique()
         for low, high in zip(values[:-1].tolist(), values[1:].tolist(), strict=True):
             middle = low / 2 + high / 2
             rules.append(Stump(feature, low if middle >= high else middle, -1, 1))
-    return rules
+    return [*rules, constant(1)]
 
 
 def _line_search(loss: MarginLoss, margins: Tensor, direction: Tensor) -> float | None:
@@ -225,18 +270,13 @@ def _line_search(loss: MarginLoss, margins: Tensor, direction: Tensor) -> float 
     return high
 
 
-def _check_features(features: Tensor, stumps: list[Stump]) -> None:
-    """`features` is [N, D], and has the columns that the stumps look at."""
-    check_floating("features", features)
-    needed = 1 + max((stump.feature for stump in stumps), default=-1)
-    if features.ndim != 2 or features.shape[1] < needed:
-        wrong_value("features", f"have shape [N, D] with D >= {needed}", tuple(features.shape))
-
-
 def _checked(features: Tensor, signs: Tensor) -> Tensor:
     """The signs as float64, once features [N, D] and signs [N] are known to fit."""
-    _check_features(features, [])
+    check_columns(features, 0)
     check_signs("signs", signs)
+    check_concrete("features", features)
+    check_concrete("signs", signs)
+    check_same_device("signs", signs, "features", features)
     if signs.shape != features.shape[:1]:
         wrong_value("signs", f"have shape {tuple(features.shape[:1])} to match `features`", tuple(signs.shape))
     if not len(signs):
@@ -248,9 +288,12 @@ def _checked(features: Tensor, signs: Tensor) -> Tensor:
 def _checked_weight(weight: Tensor, y: Tensor) -> Tensor:
     """The weights as float64 that sum to 1."""
     check_floating("weight", weight)
+    check_concrete("weight", weight)
+    check_same_device("weight", weight, "signs", y)
     if weight.shape != y.shape:
         wrong_value("weight", f"have shape {tuple(y.shape)} to match `signs`", tuple(weight.shape))
-    if not bool((weight > 0).all() & weight.isfinite().all()):
-        wrong_value("weight", "be positive and finite", f"values from {float(weight.min()):g} to {float(weight.max()):g}")
+    found = lambda weight: f"values from {float(weight.min()):g} to {float(weight.max()):g}"  # noqa: E731
+    check_values("weight", weight, lambda weight: (weight > 0) & weight.isfinite(), "be positive and finite", found)
     weight = weight.detach().double()
-    return weight / weight.sum()
+    weight = weight / weight.max()  # so that their sum does not overflow
+    return (weight / weight.sum()).clamp_(min=LEAST)

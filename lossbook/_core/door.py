@@ -41,11 +41,11 @@ def widened(value: Any) -> Any:
 
 
 def plain_arguments(function: Callable[P, R]) -> Callable[P, R]:
-    """The door of what keeps its arguments' dtype."""
+    """The door of what keeps its arguments' dtype, under autocast too."""
 
     @wraps(function)
     def call(*arguments: P.args, **options: P.kwargs) -> R:
-        return function(*[plain(value) for value in arguments], **{name: plain(value) for name, value in options.items()})
+        return _as_it_is(function, [plain(value) for value in arguments], {name: plain(value) for name, value in options.items()})
 
     return call
 
@@ -56,13 +56,23 @@ def full_precision(function: Callable[P, R]) -> Callable[P, R]:
     @wraps(function)
     def call(*arguments: P.args, **options: P.kwargs) -> R:
         plainly = [widened(plain(value)) for value in arguments]
-        named = {name: widened(plain(value)) for name, value in options.items()}
-        if not torch._C._is_any_autocast_enabled():
-            return function(*plainly, **named)
-        with torch.autocast(_device([*plainly, *named.values()]), enabled=False):
-            return function(*plainly, **named)
+        return _as_it_is(function, plainly, {name: widened(plain(value)) for name, value in options.items()})
 
     return call
+
+
+def outside_graphs(function: Callable[P, R]) -> Callable[P, R]:
+    """The door of what decides by values what to do next, or computes with numpy: compiled code breaks its graph here and runs it as it is."""
+    apart: Callable[P, R] = torch.compiler.disable(function, reason="it reads values, outside of whole graphs")  # type: ignore[no-untyped-call]
+    return apart
+
+
+def _as_it_is(function: Callable[..., R], arguments: list[Any], options: dict[str, Any]) -> R:
+    """The call with autocast off."""
+    if not torch._C._is_any_autocast_enabled():
+        return function(*arguments, **options)
+    with torch.autocast(_device([*arguments, *options.values()]), enabled=False):
+        return function(*arguments, **options)
 
 
 def _device(values: Iterable[Any]) -> str:
