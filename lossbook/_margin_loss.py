@@ -9,16 +9,41 @@ import torch
 from torch import Tensor
 
 from lossbook._core import checks
+from lossbook._core.door import full_precision, plain_arguments
 
 Function = Callable[[Tensor], Tensor]
+LEAST, MOST = torch.finfo(torch.float32).tiny, torch.finfo(torch.float32).max  # a factor beyond them is 0 or inf to a float32 tensor
+
+
+@dataclass(frozen=True)
+class Times:
+    """factor · function(x). Unlike a closure it can be compared, pickled and sent to another process; so can `Given`."""
+
+    factor: float
+    function: Function
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self.factor * self.function(x)
+
+
+@dataclass(frozen=True)
+class Given:
+    """function(x, parameter), of x alone."""
+
+    function: Callable[[Tensor, float], Tensor]
+    parameter: float
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self.function(x, self.parameter)
 
 
 @dataclass(frozen=True)
 class MarginLoss:
     """A loss φ of the margin m = y·s, with its closed forms and facts.
 
-    Element-wise, in the dtype and on the device of `margins`; works under `torch.compile`, `vmap`, autocast and double backward. Nothing is NaN up
-    to margins of ±1e4 in any dtype. A value too large for its dtype is inf: e^-m in all of them, (1 - m)² in float16.
+    Element-wise, on the device of `margins`; computed and returned in float32 at least, autocast or not; the same under `torch.compile`, `vmap` and
+    `torch.func`, and differentiable twice. Only NaN gives NaN; a value too large for its dtype is inf, as e^-m is from -89 on in float32. A loss can
+    be compared, copied, pickled and saved, if the functions of it can; those of `margins` can.
 
     Attributes:
         name, formula, paper: what the loss is called, φ(m) in plain text, and where it comes from.
@@ -63,6 +88,7 @@ class MarginLoss:
     scale: float
     kinks: tuple[float, ...] = ()
 
+    @full_precision
     def __call__(self, margins: Tensor) -> Tensor:
         """φ(m), element by element.
 
@@ -75,8 +101,9 @@ class MarginLoss:
         checks.check_floating("margins", margins)
         return self.value(margins)
 
+    @full_precision
     def derivative(self, margins: Tensor) -> Tensor:
-        """φ'(m), element by element; at a kink the slope to the right, which is also what autograd gives.
+        """φ'(m), element by element; at a kink the slope to the right, which is also what autograd gives; NaN at NaN.
 
         Args:
             margins: any shape, floating.
@@ -85,14 +112,18 @@ class MarginLoss:
             TypeError for another dtype.
         """
         checks.check_floating("margins", margins)
-        return self.slope(margins)
+        return torch.where(margins.isnan(), margins, self.slope(margins))  # a slope that is a constant would hide it
 
+    @full_precision
     def conditional_risk(self, eta: Tensor | float, scores: Tensor) -> Tensor:
         """η φ(s) + (1 - η) φ(-s): the expected loss of score s at a point where P(y = +1) = η, with 0·inf = 0.
 
         Args:
             eta: a number, or a tensor of no axes or of `scores`' shape, in [0, 1].
             scores: any shape.
+
+        Returns:
+            A tensor of the shape and dtype of `scores`.
 
         Raises:
             TypeError for a dtype that is not floating; ValueError for a shape that would broadcast, or η outside [0, 1].
@@ -101,12 +132,13 @@ class MarginLoss:
         eta = _in_unit_interval("eta", eta)
         if eta.ndim:
             checks.check_same_shape("eta", eta, "scores", scores)
-        return self._expected(eta, scores) + self._expected(1 - eta, -scores)
+        return self._expected(eta.to(scores), scores) + self._expected((1 - eta).to(scores), -scores)
 
     def _expected(self, probs: Tensor, margins: Tensor) -> Tensor:
         impossible = (probs == 0) & ~self.value(margins).isfinite()  # moved to 0 before φ, so that the gradient is not 0·inf either
         return probs * self.value(torch.where(impossible, 0, margins))
 
+    @full_precision
     def minimizer(self, eta: Tensor | float) -> Tensor:
         """The score of least conditional risk, ±inf where it is only approached.
 
@@ -120,6 +152,7 @@ class MarginLoss:
         """
         return self.link(_in_unit_interval("eta", eta))
 
+    @full_precision
     def minimal_risk(self, eta: Tensor | float) -> Tensor:
         """The infimum of the conditional risk over all scores.
 
@@ -131,6 +164,7 @@ class MarginLoss:
         """
         return self.risk(_in_unit_interval("eta", eta))
 
+    @full_precision
     def psi(self, theta: Tensor | float) -> Tensor:
         """The largest convex ψ with ψ(excess 0-1 risk) ≤ excess φ-risk, at θ = |2η - 1| (Bartlett et al., definition 2).
 
@@ -147,29 +181,26 @@ class MarginLoss:
         """φ has a derivative at every margin."""
         return not self.kinks
 
+    @plain_arguments
     def scaled(self, factor: float, *, name: str | None = None, formula: str | None = None) -> MarginLoss:
         """The same loss in another unit: `factor`·φ, with every closed form and fact to match.
 
         Args:
-            factor: above 0, finite.
+            factor: above 0; what is 0 or infinite in float32 is none.
             name, formula: what the new loss is called and how it is written; made from the old ones where None.
 
         Raises:
             TypeError or ValueError for another factor.
         """
-        checks.check_number("factor", factor, low=0, low_open=True)
-
-        def times(function: Function) -> Function:
-            return lambda x: factor * function(x)
-
+        checks.check_number("factor", factor, low=LEAST, high=MOST)
         return replace(
             self,
             name=name or f"{factor:g} {self.name}",
             formula=formula or f"{factor:g} ({self.formula})",
-            value=times(self.value),
-            slope=times(self.slope),
-            risk=times(self.risk),
-            transform=times(self.transform),
+            value=Times(factor, self.value),
+            slope=Times(factor, self.slope),
+            risk=Times(factor, self.risk),
+            transform=Times(factor, self.transform),
             lipschitz=factor * self.lipschitz,
             bound=factor * self.bound,
             scale=self.scale / factor,

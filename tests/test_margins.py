@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Callable
 
 import numpy as np
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from lossbook import margins
 from lossbook.margins import LOSSES, MarginLoss, ramp_loss
+from tests.tolerances import assert_near
 
 # φ(m) once more, in plain floats, from the papers: the oracle of most tests below.
 PLAIN: dict[str, Callable[[float], float]] = {
@@ -24,8 +26,8 @@ PLAIN: dict[str, Callable[[float], float]] = {
     "logistic2": lambda m: math.log1p(math.exp(-m)) / math.log(2) if m > -700 else -m / math.log(2),
     "exponential": lambda m: math.exp(-m) if m > -700 else math.inf,
     "squared": lambda m: (1 - m) ** 2,
-    "ramp": lambda m: max(0.0, 1 - m) - max(0.0, -m),
-    "ramp_minus_one": lambda m: max(0.0, 1 - m) - max(0.0, -1 - m),
+    "ramp": lambda m: min(max(0.0, 1 - m), 1.0),
+    "ramp_minus_one": lambda m: min(max(0.0, 1 - m), 2.0),
     "sigmoid": lambda m: 1 / (1 + math.exp(m)) if m < 700 else 0.0,
     "savage": lambda m: 1 / (1 + math.exp(2 * m)) ** 2 if m < 170 else 0.0,
     "unhinged": lambda m: 1 - m,
@@ -126,14 +128,41 @@ def test_extremes_in_every_dtype(loss: MarginLoss, device: torch.device, dtype: 
     values = loss(points)
     (gradient,) = torch.autograd.grad(values.sum(), points, create_graph=True)
     second = torch.autograd.grad(gradient.sum(), points)[0] if gradient.requires_grad else torch.zeros_like(gradient)
-    for found in (values, gradient, second, loss.derivative(points)):
-        assert found.dtype == dtype
+    slopes = loss.derivative(points.detach())
+    for found in (values, gradient, second, slopes):
         assert found.device.type == device.type
         assert not found.isnan().any()
+    assert values.dtype == slopes.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
     exact = torch.tensor([PLAIN[loss.name](float(point)) for point in points.detach().double()], dtype=torch.float64)
-    eps = {torch.float64: 1e-12, torch.float32: 1e-5, torch.float16: 4e-3, torch.bfloat16: 3e-2}[dtype]
-    torch.testing.assert_close(values.detach().cpu(), exact.to(dtype), rtol=eps, atol=eps)  # inf only where the number itself is too large
-    torch.testing.assert_close(gradient.detach(), loss.derivative(points.detach()), rtol=eps, atol=eps)
+    assert_near(values.detach(), exact.to(values.dtype))  # inf only where the number itself is too large
+    assert_near(gradient.detach(), slopes.to(dtype))
+
+
+@pytest.mark.parametrize("end", [-1, 1])
+def test_the_ends_of_every_dtype(loss: MarginLoss, dtype: torch.dtype, end: int) -> None:
+    largest = torch.finfo(dtype).max
+    points = torch.tensor([end * largest, end * largest / 2, end * torch.finfo(dtype).tiny], dtype=dtype, requires_grad=True)
+    values = loss(points)
+    (gradient,) = torch.autograd.grad(values.sum(), points, create_graph=True)
+    second = torch.autograd.grad(gradient.sum(), points)[0] if gradient.requires_grad else torch.zeros_like(gradient)
+    assert not any(bool(found.isnan().any()) for found in (values, gradient, second, loss.derivative(points)))
+    if dtype != torch.float64:  # of float64 there is no wider one
+        exact = torch.tensor([PLAIN[loss.name](float(point)) for point in points.detach()], dtype=torch.float64)
+        torch.testing.assert_close(values.detach(), exact.float(), rtol=1e-5, atol=1e-6)
+
+
+def test_nan_is_never_hidden(loss: MarginLoss, dtype: torch.dtype) -> None:
+    points = torch.tensor([0.5, math.nan], dtype=dtype)
+    for found in (loss(points), loss.derivative(points), loss.scaled(2)(points), loss.conditional_risk(1.0, points)):
+        assert found.isnan().tolist() == [False, True]
+
+
+def test_no_result_lies_in_the_memory_of_an_argument(loss: MarginLoss) -> None:
+    """What is written into a result leaves the argument as it was."""
+    given = torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64)
+    for method in (loss, loss.derivative, loss.minimizer, loss.minimal_risk, loss.psi, lambda x: loss.conditional_risk(0.5, x)):
+        method(given).fill_(7)
+        assert given.tolist() == [0.25, 0.5, 0.75]
 
 
 def test_compile_vmap_and_autocast_change_nothing(loss: MarginLoss) -> None:
@@ -143,11 +172,52 @@ def test_compile_vmap_and_autocast_change_nothing(loss: MarginLoss) -> None:
     torch.testing.assert_close(torch.compile(loss.derivative, fullgraph=True, backend="aot_eager")(points), loss.derivative(points))
     torch.testing.assert_close(torch.vmap(loss)(points), loss(points))
     torch.testing.assert_close(torch.vmap(torch.func.grad(loss))(points), loss.derivative(points))
+    plainly = loss(points), loss.derivative(points), loss.conditional_risk(0.3, points)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        torch.testing.assert_close(loss(points), loss(points.clone()))
-        assert loss(points).dtype == torch.float32
+        mixed = loss(points), loss.derivative(points), loss.conditional_risk(0.3, points)
+    for one, other in zip(plainly, mixed, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0)
     risks = torch.vmap(lambda eta: loss.conditional_risk(eta, points))(torch.tensor([0.2, 0.9]))
     torch.testing.assert_close(risks[1], loss.conditional_risk(0.9, points))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_risk_has_the_dtype_of_its_scores(dtype: torch.dtype) -> None:
+    """Whatever η is: a number next to a score without axes would otherwise decide."""
+    logistic, eta = margins.logistic, torch.tensor(0.25)
+    for scores in (torch.tensor(0.5, dtype=dtype), torch.tensor([0.5], dtype=dtype)):
+        for share in (0.25, np.float32(0.25), eta, eta.double(), eta.double().expand_as(scores)):
+            found = logistic.conditional_risk(share, scores)
+            assert found.dtype == dtype
+            assert float(found) == pytest.approx(0.25 * math.log1p(math.exp(-0.5)) + 0.75 * math.log1p(math.exp(0.5)), rel=1e-6)
+    assert torch.vmap(lambda score: logistic.conditional_risk(0.25, score))(torch.ones(2, dtype=dtype)).dtype == dtype
+
+
+def test_a_share_close_to_one_leaves_the_other_its_digits() -> None:
+    """1 - η of η = 1 - 1e-9 is 0 in float32, but times φ(-20) it is half of the risk: e^20 1e-9 = .485."""
+    found = margins.exponential.conditional_risk(1 - 1e-9, torch.tensor([20.0]))
+    assert float(found) == pytest.approx((1 - 1e-9) * math.exp(-20) + 1e-9 * math.exp(20), rel=1e-5)
+
+
+def test_numbers_may_be_those_of_numpy() -> None:
+    loss = margins.logistic
+    assert float(loss.minimizer(np.float32(0.25))) == float(loss.minimizer(0.25))
+    assert float(loss.psi(np.float64(0.5))) == float(loss.psi(0.5))
+    assert loss.scaled(np.float32(0.5)) == loss.scaled(0.5)
+    assert ramp_loss(np.int64(-1)) == ramp_loss(-1)
+
+
+def test_a_subclass_is_looked_at_and_gives_a_plain_tensor(loss: MarginLoss) -> None:
+    class Renamed(Tensor):
+        pass
+
+    points = torch.tensor([0.25, 0.75])
+    renamed = points.as_subclass(Renamed)
+    for method in (loss, loss.derivative, loss.minimizer, loss.minimal_risk, loss.psi):
+        assert type(method(renamed)) is Tensor
+        assert torch.equal(method(renamed), method(points))
+    with pytest.raises(ValueError, match="`eta` should lie in"):
+        loss.minimizer(renamed + 1)
 
 
 def test_empty_and_scalar_margins(loss: MarginLoss) -> None:
@@ -384,9 +454,9 @@ def test_errors_name_parameter_expectation_and_finding() -> None:
         loss.psi(-0.5)
     with pytest.raises(TypeError, match=r"`theta` should be a real number; found str\."):
         loss.psi("half")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"`factor` should lie in \(0, inf\]; found 0\."):
-        loss.scaled(0)
-    with pytest.raises(ValueError, match=r"`s` should lie in \[-inf, 1\); found 1\."):
-        ramp_loss(1)
-    with pytest.raises(ValueError, match=r"`s` should lie in \[-inf, 1\); found nan\."):
-        ramp_loss(math.nan)
+    for factor in (0, 1e-46, 1e39, math.nan):  # the second and the third are 0 and inf to a float32 tensor, and 0·inf is NaN
+        with pytest.raises(ValueError, match=rf"`factor` should lie in \[1\.17549e-38, 3\.40282e\+38\]; found {re.escape(str(factor))}\."):
+            loss.scaled(factor)
+    for s in (1, math.nan, -1e300):
+        with pytest.raises(ValueError, match=rf"`s` should lie in \[-3\.40282e\+38, 1\); found {re.escape(str(s))}\."):
+            ramp_loss(s)
