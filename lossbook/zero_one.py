@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from lossbook._core import checks
+from lossbook._core.door import full_precision, plain_arguments
 from lossbook._core.reduction import Reduction, check_reduction, reduce
 
 __all__ = ["Line", "best_line", "count_dichotomies", "smoothed_risk"]
@@ -27,6 +28,7 @@ class Line(NamedTuple):
     errors: int
 
 
+@plain_arguments
 def best_line(features: Tensor, signs: Tensor) -> Line:
     """A line with the fewest training errors: min over w, b of #{i : y_i (w·x_i + b) ≤ 0}, exactly, in O(n² log n).
 
@@ -42,7 +44,8 @@ def best_line(features: Tensor, signs: Tensor) -> Line:
         A `Line`; among those with the fewest errors, one with much room to turn.
 
     Raises:
-        ValueError or TypeError for other shapes, dtypes, signs, or features that are not finite.
+        ValueError or TypeError for other shapes, dtypes, signs, or features that are not finite; TypeError inside of `vmap`, `torch.func` and whole
+        graphs of `torch.compile`.
 
     Example:
         >>> corners = torch.tensor([[0.0, 0.0], [1.0, 1.0], [0.0, 1.0], [1.0, 0.0]])
@@ -59,12 +62,14 @@ def best_line(features: Tensor, signs: Tensor) -> Line:
     if features.ndim != 2 or features.shape[1] != 2 or len(features) == 0:
         checks.wrong_value("features", "have shape [N, 2] with N ≥ 1", tuple(features.shape))
     checks.check_finite("features", features)
-    checks.check_tensor("signs", signs)
-    if signs.shape != features.shape[:1]:
-        checks.wrong_value("signs", f"have shape ({len(features)},) to match `features`", tuple(signs.shape))
+    checks.check_same_shape("signs", signs, "features", features[:, 0])
     checks.check_signs("signs", signs)
+    checks.check_concrete("features", features)
+    checks.check_concrete("signs", signs)
 
     points, y = features.detach().double(), signs.detach().double()
+    size = _size(points)
+    points = points / size  # so that no distance is 0 or inf by rounding
     rank, line = math.inf, _constant(y)
     step = max(1, _BLOCK // len(points))
     for start in range(0, len(points), step):
@@ -72,7 +77,14 @@ def best_line(features: Tensor, signs: Tensor) -> Line:
         if found < rank:
             rank, line = found, candidate
     weights, intercept = line
-    return Line(weights, intercept, int((y * (points @ weights + intercept) <= 0).sum()))
+    errors = int((y * (points @ weights + intercept) <= 0).sum())
+    return Line(weights, intercept * size, errors)
+
+
+def _size(values: Tensor, axis: int | None = None) -> Tensor:
+    """The power of two below the largest magnitude, along an axis where one is given; 1 where all are 0. To divide by it rounds nothing."""
+    largest = values.detach().abs().amax(() if axis is None else axis, keepdim=axis is not None)
+    return torch.where(largest == 0, 1, largest / (2 * torch.frexp(largest).mantissa))
 
 
 def _constant(y: Tensor) -> tuple[Tensor, Tensor]:
@@ -83,7 +95,7 @@ def _constant(y: Tensor) -> tuple[Tensor, Tensor]:
 def _sweep(points: Tensor, y: Tensor, pivots: Tensor) -> tuple[float, tuple[Tensor, Tensor]]:
     """The best line that all but touches one of `pivots`: its rank (errors, plus up to 1/2 for want of room), its weights and intercept."""
     offsets = points - pivots[:, None]  # [P, N, 2]
-    distances = offsets.norm(dim=-1)
+    distances = torch.hypot(*offsets.unbind(-1))
     same = distances == 0
     below = (offsets[..., 1] < 0) | ((offsets[..., 1] == 0) & (offsets[..., 0] < 0))
     turn = torch.where(below, -1.0, 1.0).to(y.dtype)  # a ray and its opposite are one direction of the line
@@ -111,6 +123,7 @@ def _sweep(points: Tensor, y: Tensor, pivots: Tensor) -> tuple[float, tuple[Tens
     return float(ranks.flatten()[best]), (normal, side - pivots[row] @ normal)
 
 
+@plain_arguments
 def count_dichotomies(count: int, dimension: int) -> int:
     """In how many ways affine hyperplanes can label `count` points in general position: 2 Σ_{k ≤ d} C(n - 1, k).
 
@@ -130,16 +143,17 @@ def count_dichotomies(count: int, dimension: int) -> int:
     """
     checks.check_count("count", count)
     checks.check_count("dimension", dimension)
-    return 2 * sum(math.comb(count - 1, k) for k in range(dimension + 1))
+    return 2 * sum(math.comb(count - 1, k) for k in range(min(dimension, count - 1) + 1))
 
 
+@full_precision
 def smoothed_risk(weights: Tensor, features: Tensor, signs: Tensor, *, sigma: float = 1.0, reduction: Reduction = "mean") -> Tensor:
     """The 0-1 risk of weights that tremble: E 1[y (w + e)·x ≤ 0] over e ~ N(0, σ² I) = Φ(-y w·x / (σ|x|)).
 
     A differentiable function of the weights, not convex; as σ falls to 0 it becomes the 0-1 risk.
 
     Args:
-        weights: [D], floating. For an intercept append a column of ones to the features.
+        weights: [D], D at least 1, floating. For an intercept append a column of ones to the features.
         features: [N, D], the dtype of `weights`.
         signs: [N], -1 or +1.
         sigma: standard deviation of each weight's tremble, positive.
@@ -161,19 +175,23 @@ def smoothed_risk(weights: Tensor, features: Tensor, signs: Tensor, *, sigma: fl
     """
     checks.check_floating("weights", weights)
     checks.check_ndim("weights", weights, 1, "[D]")
+    if len(weights) == 0:
+        checks.wrong_value("weights", "hold at least one weight", "shape (0,)")
     checks.check_floating("features", features)
     if features.ndim != 2 or features.shape[1] != len(weights):
         checks.wrong_value("features", f"have shape [N, {len(weights)}] to match `weights`", tuple(features.shape))
     checks.check_same_dtype("features", features, "weights", weights)
-    checks.check_tensor("signs", signs)
-    if signs.shape != features.shape[:1]:
-        checks.wrong_value("signs", f"have shape ({len(features)},) to match `features`", tuple(signs.shape))
+    checks.check_same_device("features", features, "weights", weights)
+    checks.check_same_shape("signs", signs, "features", features[:, 0])
     checks.check_signs("signs", signs)
     checks.check_number("sigma", sigma, low=0, low_open=True)
     check_reduction(reduction)
 
-    norms = torch.linalg.vector_norm(features, dim=1)
+    rows, size = features / _size(features, 1), _size(weights)  # of ordinary size, so that no square and no sum overflows or vanishes
+    norms = torch.linalg.vector_norm(rows, dim=1)
     zero = norms == 0
-    directions = features / torch.where(zero, 1, norms)[:, None]
-    z = (-signs * (directions @ weights) / sigma).clamp(-40, 40)  # Φ and its slopes are 0 or 1 in float64 from 39 on; past it inf·0 would wait
+    directions = rows / torch.where(zero, 1, norms)[:, None]
+    spread = max(sigma, torch.finfo(weights.dtype).tiny)
+    z = -signs.to(weights) * (directions @ (weights / size)) * (size / spread).clamp(max=torch.finfo(weights.dtype).max)
+    z = z.clamp(-40, 40)  # Φ and its slopes are 0 or 1 in float64 from 39 on; past it inf·0 would wait
     return reduce(torch.where(zero, 1, torch.special.ndtr(z)), reduction)

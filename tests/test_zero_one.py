@@ -113,6 +113,33 @@ def test_best_line_in_other_dtypes(dtype: torch.dtype) -> None:
     assert best_line(features, torch.tensor([1, 1, -1, -1])).errors == 1  # XOR
 
 
+@pytest.mark.parametrize("size", [1e-320, 1e-200, 1e-160, 1e160, 1e300, 1.7e308])
+def test_best_line_at_the_ends_of_float64(size: float) -> None:
+    """Squared distances are 0 below 1e-162 and infinite above 1e154; the number of errors is that of the same points at size 1."""
+    corners, signs = torch.tensor([[0.0, 0.0], [1.0, 1.0], [0.0, 1.0], [1.0, 0.0]], dtype=torch.float64), torch.tensor([1, 1, -1, -1])
+    line = best_line(size * corners, signs)  # XOR
+    assert line.errors == 1
+    assert float(line.weights.norm()) == pytest.approx(1)
+    assert line.intercept.isfinite()
+
+
+def test_best_line_does_not_depend_on_how_its_arguments_are_stored(generator: torch.Generator) -> None:
+    features, signs = torch.randn(30, 2, generator=generator).double(), 2 * torch.randint(0, 2, (30,), generator=generator) - 1
+    plain = best_line(features, signs)
+    ones = best_line(features, torch.ones(30, dtype=torch.uint8))
+    assert ones.errors == 0
+    for dtype in (torch.int8, torch.int32, torch.float16, torch.float64):
+        assert torch.equal(best_line(features.mT.contiguous().mT, signs.to(dtype)).weights, plain.weights)
+
+
+def test_a_line_is_found_from_values_that_are_there(generator: torch.Generator) -> None:
+    features, signs = torch.randn(2, 5, 2, generator=generator), torch.tensor([1, -1, 1, -1, 1])
+    with pytest.raises(
+        TypeError, match=r"`features` should have values to be read, outside of vmap, .*; found a tensor inside of one"
+    ):
+        torch.vmap(lambda x: best_line(x, signs).weights)(features)
+
+
 def test_degenerate_sets() -> None:
     one_place = torch.ones(5, 2)
     majority = best_line(one_place, torch.tensor([1, 1, -1, -1, -1]))
@@ -214,10 +241,79 @@ def test_smoothed_risk_at_extremes(dtype: torch.dtype, device: torch.device) -> 
     for sigma in (1e-2, 1.0):
         values = smoothed_risk(weights, 1e4 * features, signs, sigma=sigma, reduction="none")
         assert values.tolist() == [0, 1, 1]  # far right, far wrong, and a row of zeros, which no weights can get right
-        assert values.dtype == dtype
+        assert values.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
         (gradient,) = torch.autograd.grad(values.sum(), weights, create_graph=True)
         assert gradient.isfinite().all()
         assert torch.autograd.grad(gradient.sum(), weights)[0].isfinite().all()
+
+
+# Φ(-y w·x / (σ|x|)) of w = (1, 1), y = 1 and x in the direction of (1, 1): Φ(-√2).
+AHEAD = math.erfc(1) / 2
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.uint8, torch.int64, torch.uint64, torch.float16, torch.float64])
+def test_signs_of_every_dtype_count_alike(dtype: torch.dtype) -> None:
+    """-1 in uint8 is 255: a sign is negated as a number."""
+    risk = smoothed_risk(torch.ones(2), torch.ones(3, 2), torch.ones(3, dtype=dtype))
+    assert risk.dtype == torch.float32
+    assert float(risk) == pytest.approx(AHEAD, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "size"),
+    [
+        *((torch.float32, size) for size in (1e-44, 1e-30, 1e30, 3e38)),
+        *((torch.float64, size) for size in (1e-320, 1e-200, 1e200, 1.7e308)),
+        *((torch.float16, size) for size in (6e-8, 6e4)),
+        *((torch.bfloat16, size) for size in (1e-38, 3e38)),
+    ],
+)
+def test_only_the_direction_of_features_counts(dtype: torch.dtype, size: float) -> None:
+    """|x|² is 0 or infinite for most of these."""
+    weights, features = torch.ones(2, dtype=dtype, requires_grad=True), torch.full((1, 2), size, dtype=dtype)
+    risk = smoothed_risk(weights, features, torch.ones(1))
+    assert float(risk.detach()) == pytest.approx(AHEAD, rel=1e-6)
+    (gradient,) = torch.autograd.grad(risk, weights)
+    density = math.exp(-1) / math.sqrt(2 * math.pi)  # φ(√2), times -x/|x| in each of the two axes
+    assert gradient.tolist() == pytest.approx([-density / math.sqrt(2)] * 2, rel=8 * torch.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_large_weights_that_cancel_leave_a_tie(dtype: torch.dtype) -> None:
+    """Their products with x overflow one by one: inf - inf is NaN."""
+    most = torch.finfo(dtype).max
+    weights = torch.tensor([most] * 8 + [-most] * 8, dtype=dtype, requires_grad=True)
+    features = 1.5 * torch.ones(1, 16, dtype=dtype)
+    for sigma in (1e-45, 1.0, 1e30):
+        risk = smoothed_risk(weights, features, torch.ones(1), sigma=sigma)
+        assert float(risk.detach()) == 0.5
+        assert not torch.autograd.grad(risk, weights)[0].isnan().any()
+
+
+def test_a_spread_that_vanishes_in_the_dtype_leaves_the_zero_one_risk() -> None:
+    weights, features = torch.tensor([1.0, -1.0], requires_grad=True), torch.tensor([[1.0, 1.0], [1.0, 0.0], [0.0, 1.0]])
+    risks = smoothed_risk(weights, features, torch.ones(3), sigma=1e-46, reduction="none")
+    assert risks.tolist() == [0.5, 0, 1]  # a tie trembles to either side
+    assert not torch.autograd.grad(risks[1:].sum(), weights)[0].isnan().any()
+
+
+def test_autocast_changes_nothing(generator: torch.Generator) -> None:
+    weights, features = torch.randn(4, generator=generator), torch.randn(9, 4, generator=generator)
+    signs = 2 * torch.randint(0, 2, (9,), generator=generator) - 1
+    plain = smoothed_risk(weights, features, signs)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(smoothed_risk(weights, features, signs), plain)
+
+
+def test_numbers_may_be_those_of_numpy() -> None:
+    assert count_dichotomies(np.int64(20), np.int32(2)) == 382
+    risks = [smoothed_risk(torch.ones(2), torch.ones(1, 2), torch.ones(1), sigma=sigma) for sigma in (np.float32(0.5), 0.5)]
+    assert torch.equal(*risks)
+
+
+def test_many_dimensions_are_counted_at_once() -> None:
+    """Beyond n - 1 of them nothing is added; a loop over all would not end."""
+    assert count_dichotomies(5, 10**15) == 2**5
 
 
 def test_an_empty_batch_has_no_risk() -> None:
@@ -247,11 +343,17 @@ def test_errors_name_parameter_expectation_and_finding() -> None:
     weights = torch.ones(2)
     with pytest.raises(ValueError, match=r"`weights` should have shape \[D\]; found \(1, 2\)\."):
         smoothed_risk(weights[None], features, signs)
+    with pytest.raises(ValueError, match=r"`weights` should hold at least one weight; found shape \(0,\)\."):
+        smoothed_risk(torch.ones(0), torch.zeros(3, 0), signs)
+    with pytest.raises(ValueError, match=r"`signs` should be on the device cpu to match `features`; found meta\."):
+        smoothed_risk(weights, features, signs.to("meta"))
+    with pytest.raises(ValueError, match=r"`features` should be on the device cpu to match `weights`; found meta\."):
+        smoothed_risk(weights, features.to("meta"), signs)
     with pytest.raises(ValueError, match=r"`features` should have shape \[N, 2\] to match `weights`; found \(3, 4\)\."):
         smoothed_risk(weights, torch.zeros(3, 4), signs)
     with pytest.raises(ValueError, match=r"`signs` should have shape \(3,\) to match `features`; found \(3, 1\)\."):
         smoothed_risk(weights, features, signs[:, None])
-    with pytest.raises(ValueError, match=r"`sigma` should lie in \(0, inf\]; found 0\."):
+    with pytest.raises(ValueError, match=r"`sigma` should be finite and above 0; found 0\."):
         smoothed_risk(weights, features, signs, sigma=0)
     with pytest.raises(ValueError, match=r"`reduction` should be one of 'mean', 'sum', 'none'; found 'avg'\."):
         smoothed_risk(weights, features, signs, reduction="avg")
