@@ -5,6 +5,7 @@ Chapter: quantization.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -16,17 +17,22 @@ from lossbook._core.checks import (
     check_floating,
     check_number,
     check_range,
+    check_same_device,
     check_same_shape,
-    values_readable,
+    check_tensor,
+    check_values,
+    wrong_type,
     wrong_value,
 )
 from lossbook._core.classes import check_class_labels, class_axis
+from lossbook._core.door import full_precision, plain_arguments, widened
 from lossbook._core.reduction import Reduction, check_reduction, reduce
-from lossbook._core.stable import at_least_float32, log_sigmoid
+from lossbook._core.stable import log_sigmoid
 
 __all__ = ["grid_scale", "quantize", "quantize_probs", "worst_change", "worst_cross_entropy_change"]
 
 
+@full_precision
 def grid_scale(values: Tensor, *, bits: int) -> Tensor:
     """The step of the smallest grid of `bits` bits that reaches the largest value: max |values| / (2^(bits-1) - 1).
 
@@ -35,11 +41,11 @@ def grid_scale(values: Tensor, *, bits: int) -> Tensor:
         bits: from 2 to 24.
 
     Returns:
-        A scalar of the dtype of `values`, at least float32; 1 where all values are 0.
+        A scalar of the dtype of `values`, float32 at least; 1 where all values are 0.
 
     Raises:
         TypeError: values that are not floating point, bits that are not an integer.
-        ValueError: no values, bits outside 2 to 24.
+        ValueError: no values, NaN or an infinity among them, bits outside 2 to 24.
 
     Example:
         >>> grid_scale(torch.tensor([-7.0, 3.0]), bits=4)
@@ -55,24 +61,30 @@ def grid_scale(values: Tensor, *, bits: int) -> Tensor:
     _check_bits(bits)
     if not values.numel():
         wrong_value("values", "hold at least one value", f"shape {tuple(values.shape)}")
-    scale = at_least_float32(values.detach()).abs().amax() / (2 ** (bits - 1) - 1)
+    largest, most = values.detach().abs().amax(), _levels(bits)
+    check_values("values", largest, torch.isfinite, "be finite", lambda value: "NaN" if bool(value.isnan()) else "an infinity")
+    scale = largest / most
+    scale = torch.where((most * scale).isinf(), torch.nextafter(scale, torch.zeros_like(scale)), scale)  # rounded up, near the largest of the dtype
     return torch.where(scale == 0, 1.0, scale)
 
 
+@plain_arguments
 def quantize(values: Tensor, *, bits: int, scale: float | Tensor | None = None) -> Tensor:
     r"""Each value moved to the nearest level of a grid: scale · clamp(round(value / scale), −n, n) with n = 2^(bits−1) − 1.
 
     Args:
         values: logits, margins or weights, any shape.
         bits: from 2 to 24: 2 bits are the levels −1, 0, 1, 8 bits are −127 to 127, in units of the scale.
-        scale: the step between levels, > 0; None takes `grid_scale`, which clamps nothing.
+        scale: the step between levels, > 0, a number or a tensor that broadcasts to the shape of `values`; None takes `grid_scale`, which clamps
+            nothing.
 
     Returns:
         A tensor of the shape and dtype of `values`, at most half a step away from it where nothing is clamped. Its gradient is 0.
 
     Raises:
-        TypeError: values that are not floating point, bits that are not an integer.
-        ValueError: bits outside 2 to 24, a scale that is not positive, no values to find a scale from.
+        TypeError: values that are not floating point, bits that are not an integer, a scale that is not real.
+        ValueError: bits outside 2 to 24, a scale of another shape or one that is not finite and positive in the dtype of `values` (float32 at least),
+            no finite values to find a scale from.
 
     Example:
         >>> quantize(torch.tensor([-7.0, 0.4, 2.6]), bits=4)
@@ -88,11 +100,13 @@ def quantize(values: Tensor, *, bits: int, scale: float | Tensor | None = None) 
     """
     check_floating("values", values)
     _check_bits(bits)
-    wide, most = at_least_float32(values), 2 ** (bits - 1) - 1
+    wide: Tensor = widened(values)
+    most = _levels(bits)
     step = grid_scale(values, bits=bits) if scale is None else _as_scale(scale, wide)
     return ((wide / step).round().clamp(-most, most) * step).to(values.dtype)
 
 
+@plain_arguments
 def quantize_probs(probs: Tensor, *, bits: int) -> Tensor:
     """Probabilities moved to the nearest of the 2^bits levels 0, 1/n, ..., 1 with n = 2^bits − 1.
 
@@ -120,10 +134,12 @@ def quantize_probs(probs: Tensor, *, bits: int) -> Tensor:
     check_floating("probs", probs)
     _check_bits(bits, low=1)
     check_range("probs", probs, 0.0, 1.0)
-    levels: int = 2**bits - 1
-    return ((at_least_float32(probs) * levels).round() / levels).to(probs.dtype)
+    levels = (1 << bits) - 1
+    wide: Tensor = widened(probs)
+    return ((wide * levels).round() / levels).to(probs.dtype)
 
 
+@full_precision
 def worst_change(loss: Callable[[Tensor], Tensor], margins: Tensor, *, step: float) -> Tensor:
     r"""How much a margin loss can change when the margins move to a grid: the larger of |φ(m ± δ) − φ(m)|, with δ = step / 2.
 
@@ -133,11 +149,11 @@ def worst_change(loss: Callable[[Tensor], Tensor], margins: Tensor, *, step: flo
         step: the distance between levels, > 0. Rounding moves a margin by at most half of it.
 
     Returns:
-        A tensor of the shape of `margins`.
+        A tensor of the shape and dtype of `margins`, float32 at least.
 
     Raises:
         TypeError: margins that are not floating point, a step that is not a number.
-        ValueError: a step that is not positive, a loss that changes the shape.
+        ValueError: a step that is not positive or not finite in float32, a loss that changes the shape.
 
     Example:
         >>> from lossbook.margins import hinge, logistic
@@ -155,12 +171,14 @@ def worst_change(loss: Callable[[Tensor], Tensor], margins: Tensor, *, step: flo
     """
     check_floating("margins", margins)
     check_callable("loss", loss)
-    check_number("step", step, low=0.0, low_open=True)
-    here = loss(margins)
+    _check_step(step)
+    middle = margins.double()  # a small move of a large margin, and a small difference of large losses, have few digits in float32
+    here = loss(middle)
     check_same_shape("loss(margins)", here, "margins", margins)
-    return torch.maximum((loss(margins + step / 2) - here).abs(), (loss(margins - step / 2) - here).abs())
+    return torch.maximum((loss(middle + step / 2) - here).abs(), (loss(middle - step / 2) - here).abs()).to(margins.dtype)
 
 
+@full_precision
 def worst_cross_entropy_change(logits: Tensor, labels: Tensor, *, step: float, reduction: Reduction = "mean") -> Tensor:
     r"""How much softmax cross-entropy can rise when each logit moves to a grid: ln(p_y + (1 − p_y) e^(2δ)), with δ = step / 2.
 
@@ -175,7 +193,7 @@ def worst_cross_entropy_change(logits: Tensor, labels: Tensor, *, step: float, r
 
     Raises:
         TypeError: logits that are not floating point, labels that are not integer.
-        ValueError: another shape, class ids out of range, a step that is not positive, an unknown reduction.
+        ValueError: another shape, class ids out of range, a step that is not positive or not finite in float32, an unknown reduction.
 
     Example:
         >>> worst_cross_entropy_change(torch.tensor([[4.6, 0.0], [0.0, 4.6]]), torch.tensor([0, 0]), step=1.0, reduction="none")
@@ -189,11 +207,13 @@ def worst_cross_entropy_change(logits: Tensor, labels: Tensor, *, step: float, r
     """
     axis = class_axis("logits", logits)
     check_class_labels("labels", labels, logits)
-    check_number("step", step, low=0.0, low_open=True)
+    _check_step(step)
     check_reduction(reduction)
-    own = labels.long().unsqueeze(axis)
-    others = logits.scatter(axis, own, float("-inf")).logsumexp(axis)
+    own, least = labels.long().unsqueeze(axis), torch.finfo(logits.dtype).min
+    others = logits.scatter(axis, own, least).clamp(min=least).logsumexp(axis)  # of infinities alone it would have no gradient
     lead = logits.gather(axis, own).squeeze(axis) - others  # p_y = sigmoid(lead), for any number of classes
+    if step < 1:  # = ln(1 + (1 − p_y)(e^(2δ) − 1)), with the digits of a small rise
+        return reduce(torch.log1p(torch.sigmoid(-lead) * math.expm1(step)), reduction)
     return reduce(torch.logaddexp(log_sigmoid(lead), log_sigmoid(-lead) + step), reduction)
 
 
@@ -203,10 +223,28 @@ def _check_bits(bits: int, low: int = 2) -> None:
         wrong_value("bits", "be at most 24, beyond which float32 has no more levels", bits)
 
 
+def _levels(bits: int) -> int:
+    """On either side of 0."""
+    return (1 << (bits - 1)) - 1
+
+
+def _check_step(step: float) -> None:
+    check_number("step", step, low=0.0, high=torch.finfo(torch.float32).max, low_open=True)
+
+
 def _as_scale(scale: float | Tensor, values: Tensor) -> Tensor:
+    """A step in the dtype of `values`, one for all of them or one a row, column ..."""
     if not isinstance(scale, Tensor):
         check_number("scale", scale, low=0.0, low_open=True)
-        return torch.as_tensor(scale, dtype=values.dtype, device=values.device)
-    if values_readable(scale) and not bool((scale > 0).all()):
-        wrong_value("scale", "be positive", f"values down to {float(scale.min()):g}")
-    return scale.to(values)
+        scale = torch.as_tensor(scale, dtype=values.dtype, device=values.device)
+    check_tensor("scale", scale)
+    check_same_device("scale", scale, "values", values)
+    if scale.dtype.is_complex or scale.dtype == torch.bool:
+        wrong_type("scale", "have a floating-point or integer dtype", str(scale.dtype))
+    axes = zip(reversed(scale.shape), reversed(values.shape), strict=False)
+    if scale.ndim > values.ndim or any(size not in (1, whole) for size, whole in axes):
+        wrong_value("scale", f"broadcast to the shape {tuple(values.shape)} of `values`", f"shape {tuple(scale.shape)}")
+    step = scale.to(values)
+    expected = f"be finite and above 0 in {values.dtype}"
+    check_values("scale", step, lambda step: (step > 0) & step.isfinite(), expected, lambda step: f"values from {step.min():g} to {step.max():g}")
+    return step

@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -48,7 +49,80 @@ def test_rounding_again_changes_nothing_and_signs_are_alike(generator: torch.Gen
 
 def test_a_scale_for_each_row() -> None:
     values = torch.tensor([[1.4, 2.6], [14.0, 26.0]])
-    assert quantize(values, bits=8, scale=torch.tensor([[1.0], [10.0]])).tolist() == [[1, 3], [10, 30]]
+    for dtype in (torch.float32, torch.float64, torch.uint8, torch.uint16):
+        assert quantize(values, bits=8, scale=torch.tensor([[1], [10]], dtype=dtype)).tolist() == [[1, 3], [10, 30]]
+
+
+@pytest.mark.parametrize("bits", range(2, 25))
+def test_the_largest_numbers_of_a_dtype_stay_finite(dtype: torch.dtype, bits: int) -> None:
+    """(max / n) n, rounded up twice, is an infinity for every third n."""
+    largest = torch.finfo(dtype).max
+    values = largest * (1 - torch.arange(20, dtype=torch.float64) * torch.finfo(dtype).eps / 2)
+    for value in values.to(dtype).tolist():
+        rounded = quantize(torch.tensor([value, -value], dtype=dtype), bits=bits)
+        assert rounded.tolist() == pytest.approx([value, -value], rel=2 * torch.finfo(dtype).eps)
+
+
+def test_numbers_may_be_those_of_numpy() -> None:
+    values, labels = torch.tensor([[0.4, -2.6]]), torch.tensor([0])
+    assert torch.equal(quantize(values, bits=np.int64(4), scale=np.float32(0.5)), quantize(values, bits=4, scale=0.5))
+    assert torch.equal(quantize_probs(values.sigmoid(), bits=np.int32(4)), quantize_probs(values.sigmoid(), bits=4))
+    assert torch.equal(worst_change(hinge, values, step=np.float32(0.5)), worst_change(hinge, values, step=0.5))
+    changes = [worst_cross_entropy_change(values, labels, step=step) for step in (np.float64(0.5), 0.5)]
+    assert torch.equal(*changes)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.uint16, torch.uint32, torch.uint64])
+def test_labels_of_every_dtype_are_the_same(dtype: torch.dtype) -> None:
+    logits, labels = torch.tensor([[0.5, -1.0, 2.0]]), torch.tensor([2])
+    assert torch.equal(*(worst_cross_entropy_change(logits, labels.to(each), step=0.5) for each in (dtype, torch.int64)))
+
+
+def test_what_autocast_and_half_precision_leave_alone(dtype: torch.dtype) -> None:
+    """Rounding keeps the dtype, a loss is in float32 at least; autocast changes neither."""
+    logits, labels = torch.tensor([[0.5, -1.25], [2.0, 0.25]], dtype=dtype, requires_grad=True), torch.tensor([0, 1])
+    wide = torch.float64 if dtype == torch.float64 else torch.float32
+
+    def all_of_them() -> list[Tensor]:
+        changes = worst_change(logistic, logits, step=0.5), worst_cross_entropy_change(logits, labels, step=0.5)
+        return [quantize(logits, bits=4, scale=0.25), quantize_probs(logits.sigmoid().clamp(0, 1), bits=4), grid_scale(logits, bits=4), *changes]
+
+    plain = all_of_them()
+    assert [found.dtype for found in plain] == [dtype, dtype, wide, wide, wide]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed = all_of_them()
+    for one, other in zip(plain, mixed, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0)
+    exact = worst_cross_entropy_change(logits.detach().double(), labels, step=0.5)
+    torch.testing.assert_close(plain[-1].detach(), exact.to(wide), rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("step", [1e-6, 1e-3, 0.99, 1.0, 30.0])
+def test_a_small_rise_keeps_its_digits(step: float) -> None:
+    """ln(p + (1 - p) e^step) in float32, against the same in float64 by log1p and expm1."""
+    leads = torch.tensor([-30.0, -5.0, 0.0, 1.0, 5.0, 15.0])
+    found = worst_cross_entropy_change(torch.stack((leads, torch.zeros(6)), 1), torch.zeros(6, dtype=torch.long), step=step, reduction="none")
+    exact = [math.log1p(math.expm1(step) / (1 + math.exp(lead))) for lead in leads.tolist()]
+    assert found.tolist() == pytest.approx(exact, rel=3e-6)
+
+
+def test_a_small_move_of_a_large_margin_keeps_its_digits() -> None:
+    """-1000 and -1000 + 0.0005 are ten float32 numbers apart."""
+    found = worst_change(logistic, torch.tensor([-20.0, -1000.0, -1e6]), step=1e-3)
+    assert found.tolist() == pytest.approx([5e-4] * 3, rel=1e-6)  # the slope is 1
+
+
+def test_a_class_that_is_masked_out_has_no_gradient() -> None:
+    """A logit of -inf is how a class is left out."""
+    logits = torch.tensor([[0.5, -math.inf, -math.inf], [0.5, 1.0, -math.inf]], requires_grad=True)
+    for step in (0.5, 2.0):
+        risen = worst_cross_entropy_change(logits, torch.tensor([0, 0]), step=step, reduction="none")
+        exact = math.log1p(math.expm1(step) / (1 + math.exp(-0.5)))
+        assert risen.tolist() == pytest.approx([0, exact], rel=1e-6)
+        (slope,) = torch.autograd.grad(risen.sum(), logits)
+        assert slope[0].tolist() == [0, 0, 0]
+        assert slope[1, 2] == 0
+        assert slope.isfinite().all()
 
 
 def test_all_dtypes_survive_extremes(dtype: torch.dtype, device: torch.device) -> None:
@@ -160,13 +234,50 @@ def test_gradients_compile_and_vmap(generator: torch.Generator) -> None:
         (lambda: quantize(torch.ones(2), bits=1), ValueError, "`bits` should be at least 2; found 1."),
         (lambda: quantize(torch.ones(2), bits=4.0), TypeError, "`bits` should be an integer; found float."),
         (lambda: quantize(torch.ones(2), bits=32), ValueError, "`bits` should be at most 24, beyond which float32 has no more levels; found 32."),
-        (lambda: quantize(torch.ones(2), bits=4, scale=0.0), ValueError, "`scale` should lie in (0, inf]; found 0.0."),
-        (lambda: quantize(torch.ones(2), bits=4, scale=-torch.ones(2)), ValueError, "`scale` should be positive; found values down to -1."),
+        (lambda: quantize(torch.ones(2), bits=4, scale=0.0), ValueError, "`scale` should be finite and above 0; found 0.0."),
+        *(
+            (
+                lambda scale=scale: quantize(torch.ones(2, 3), bits=4, scale=scale),
+                ValueError,
+                f"`scale` should be finite and above 0 in torch.float32; found values from {found}.",
+            )
+            for scale, found in (
+                (-torch.ones(3), "-1 to -1"),
+                (torch.tensor([1.0, math.inf, 1.0]), "1 to inf"),
+                (torch.tensor([1.0, math.nan, 1.0]), "nan to nan"),
+                (1e-46, "0 to 0"),  # of its grid in float32 nothing is left, and 0/0 is NaN
+            )
+        ),
+        *(
+            (
+                lambda shape=shape: quantize(torch.ones(2, 3), bits=4, scale=torch.ones(shape)),
+                ValueError,
+                f"`scale` should broadcast to the shape (2, 3) of `values`; found shape {shape}.",
+            )
+            for shape in ((2,), (2, 3, 1), (1, 2, 3))
+        ),
+        (
+            lambda: quantize(torch.ones(2), bits=4, scale=torch.tensor(1j)),
+            TypeError,
+            "`scale` should have a floating-point or integer dtype; found torch.complex64.",
+        ),
+        (
+            lambda: quantize(torch.ones(2), bits=4, scale=torch.ones(2, device="meta")),
+            ValueError,
+            "`scale` should be on the device cpu to match `values`; found meta.",
+        ),
+        (lambda: quantize(torch.tensor([1.0, math.inf]), bits=4), ValueError, "`values` should be finite; found an infinity."),
+        (lambda: grid_scale(torch.tensor([1.0, math.nan]), bits=4), ValueError, "`values` should be finite; found NaN."),
         (lambda: grid_scale(torch.ones(0), bits=4), ValueError, "`values` should hold at least one value; found shape (0,)."),
         (lambda: quantize_probs(torch.tensor([1.5]), bits=4), ValueError, "`probs` should lie in [0, 1]; found values from 1.5 to 1.5."),
         (lambda: quantize_probs(torch.tensor([0.5]), bits=0), ValueError, "`bits` should be at least 1; found 0."),
         (lambda: worst_change(hinge, torch.tensor([1]), step=1.0), TypeError, "`margins` should have a floating-point dtype; found torch.int64."),
-        (lambda: worst_change(hinge, torch.ones(2), step=0.0), ValueError, "`step` should lie in (0, inf]; found 0.0."),
+        (lambda: worst_change(hinge, torch.ones(2), step=0.0), ValueError, "`step` should lie in (0, 3.40282e+38]; found 0.0."),
+        (
+            lambda: worst_cross_entropy_change(torch.ones(2, 3), torch.tensor([0, 1]), step=1e39),
+            ValueError,
+            "`step` should lie in (0, 3.40282e+38]; found 1e+39.",
+        ),
         (
             lambda: worst_change(torch.sum, torch.ones(2), step=1.0),
             ValueError,
