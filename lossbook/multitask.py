@@ -17,15 +17,28 @@ Chapters: balancing, conflict. A step of a training loop with PCGrad, and no tra
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from lossbook._core.checks import check_choice, check_floating, check_integer, check_ndim, check_range, check_tensor, wrong_type, wrong_value
+from lossbook._core.checks import (
+    check_choice,
+    check_concrete,
+    check_finite,
+    check_floating,
+    check_generator,
+    check_integer,
+    check_ndim,
+    check_range,
+    check_same_device,
+    wrong_type,
+    wrong_value,
+)
+from lossbook._core.door import full_precision, plain, plain_arguments, widened
 
 __all__ = ["UncertaintyWeighting", "mgda", "pcgrad", "task_gradients"]
 
@@ -34,18 +47,20 @@ _COLUMNS = 1 << 16  # of the rows that are multiplied at once: a few rows of so 
 KINDS = ("regression", "classification")
 
 
-def _one_a_task(losses: Tensor | Sequence[Tensor]) -> Tensor:
-    """A vector [T] of losses as it is, scalars stacked."""
-    if not isinstance(losses, (Tensor, Sequence)):
+def _checked_losses(losses: Tensor | Sequence[Tensor]) -> Tensor | list[Tensor]:
+    """A vector [T] of losses, or a list of T scalars."""
+    if isinstance(losses, Tensor):
+        check_floating("losses", losses)
+        check_ndim("losses", losses, 1, "[T]")
+        return losses
+    if not isinstance(losses, Sequence):
         wrong_type("losses", "be a tensor [T] or a sequence of scalars", type(losses).__name__)
-    if not isinstance(losses, Tensor):
-        for task, loss in enumerate(losses):
-            check_tensor(f"losses[{task}]", loss)
-            check_ndim(f"losses[{task}]", loss, 0, "()")
-        losses = torch.stack(list(losses)) if len(losses) else torch.empty(0)
-    check_floating("losses", losses)
-    check_ndim("losses", losses, 1, "[T]")
-    return losses
+    scalars = [plain(loss) for loss in losses]
+    for task, loss in enumerate(scalars):
+        check_floating(f"losses[{task}]", loss)
+        check_ndim(f"losses[{task}]", loss, 0, "()")
+        check_same_device(f"losses[{task}]", loss, "losses[0]", scalars[0])
+    return scalars
 
 
 class UncertaintyWeighting(torch.nn.Module):
@@ -58,6 +73,7 @@ class UncertaintyWeighting(torch.nn.Module):
         kinds: one of "regression" (a mean squared error) and "classification" (a cross-entropy) for each of the T tasks.
 
     Attributes:
+        kinds: what was given.
         log_variances: ln s² [T], learned, at first 0. Hand `parameters()` to the optimiser with those of the network, without weight decay.
         weights: c / s² [T] as they stand, detached.
 
@@ -77,21 +93,27 @@ class UncertaintyWeighting(torch.nn.Module):
         A. Kendall, Y. Gal, R. Cipolla, Multi-task learning using uncertainty to weigh losses for scene geometry and semantics, 2018, equation 10.
 
     Conventions:
-        ln s = ½ ln s². For classification the term is their approximation, exact at s = 1. Weights stop growing at e^75; in half precision the
-        arithmetic and the result are float32.
+        ln s = ½ ln s². For classification the term is their approximation, exact at s = 1. Weights stop growing at e^75.
     """
 
     factors: Tensor
 
-    def __init__(self, kinds: Sequence[str]) -> None:
+    def __init__(self, kinds: Iterable[str]) -> None:
         super().__init__()
-        if len(kinds) == 0:
+        if isinstance(kinds, str) or not isinstance(kinds, Iterable):
+            wrong_type("kinds", "be a sequence of names", type(kinds).__name__)
+        self.kinds = tuple(kinds)
+        if not self.kinds:
             wrong_value("kinds", "name at least one task", "none")
-        for task, kind in enumerate(kinds):
+        for task, kind in enumerate(self.kinds):
             check_choice(f"kinds[{task}]", kind, KINDS)
-        self.log_variances = torch.nn.Parameter(torch.zeros(len(kinds)))
-        self.register_buffer("factors", torch.tensor([0.5 if kind == "regression" else 1.0 for kind in kinds]))
+        self.log_variances = torch.nn.Parameter(torch.zeros(len(self.kinds)))
+        self.register_buffer("factors", torch.tensor([0.5 if kind == "regression" else 1.0 for kind in self.kinds]))
 
+    def extra_repr(self) -> str:
+        return f"kinds={list(self.kinds)}"
+
+    @full_precision
     def forward(self, losses: Tensor | Sequence[Tensor]) -> Tensor:
         """The weighted sum, and the log terms that keep the weights from 0.
 
@@ -99,41 +121,42 @@ class UncertaintyWeighting(torch.nn.Module):
             losses: [T], or T scalars, one a kind, at least 0.
 
         Returns:
-            [].
+            [], of float32 at least.
 
         Raises:
+            TypeError for losses that are not floating point.
             ValueError for another number of losses, or a negative one.
         """
-        losses = _one_a_task(losses)
-        if losses.shape != self.factors.shape:
-            wrong_value("losses", f"have shape {tuple(self.factors.shape)}, one loss a kind", tuple(losses.shape))
-        check_range("losses", losses, 0.0, float("inf"))
-        return (self._weights() * losses + self._log_variances() / 2).sum()
+        checked = _checked_losses(losses)
+        if len(checked) != len(self.kinds):
+            wrong_value("losses", f"have shape {tuple(self.factors.shape)}, one loss a kind", (len(checked),))
+        together = checked if isinstance(checked, Tensor) else torch.stack(checked)
+        check_range("losses", together, 0.0, float("inf"))
+        total: Tensor = (self._weights() * together + widened(self.log_variances) / 2).sum()
+        return total
 
     @property
     def weights(self) -> Tensor:
         return self._weights().detach()
 
-    def _log_variances(self) -> Tensor:
-        return self.log_variances if self.log_variances.dtype in (torch.float32, torch.float64) else self.log_variances.float()
-
     def _weights(self) -> Tensor:
-        return self.factors * torch.exp((-self._log_variances()).clamp(max=75.0))  # an infinite weight of a loss of 0 would be NaN
+        return self.factors * torch.exp((-widened(self.log_variances)).clamp(max=75.0))  # an infinite weight of a loss of 0 would be NaN
 
 
+@plain_arguments
 def task_gradients(losses: Tensor | Sequence[Tensor], parameters: Iterable[Tensor]) -> Tensor:
     r"""The gradient of each task's loss in the shared parameters, laid end to end: row t is ∂L_t/∂θ.
 
     Args:
-        losses: [T], or T scalars, of one graph.
-        parameters: the shared parameters, with P elements in all.
+        losses: [T], or T scalars. Scalars are differentiated each by itself; in a stack, a slope that is infinite for one loss is NaN for all.
+        parameters: the shared parameters, with P elements in all, no two of them the same.
 
     Returns:
         Gradients [T, P], without a graph; 0 where a loss does not depend on a parameter. The losses' graph is kept for another backward pass.
 
     Raises:
-        TypeError: losses that are not floating point.
-        ValueError: losses of another shape than [T] or without a graph, no parameters, a parameter that does not require a gradient.
+        TypeError: losses that are not floating point, parameters that are no tensors, or one tensor.
+        ValueError: losses of another shape than [T] or without a graph, no parameters, a parameter that does not require a gradient or comes twice.
 
     Example:
         >>> w = torch.tensor([1.0, 2.0], requires_grad=True)
@@ -144,19 +167,73 @@ def task_gradients(losses: Tensor | Sequence[Tensor], parameters: Iterable[Tenso
     Reference:
         O. Sener, V. Koltun, Multi-task learning as multi-objective optimization, 2018, section 3, on which parameters are shared.
     """
-    losses, parameters = _one_a_task(losses), list(parameters)
-    if not losses.requires_grad:
-        wrong_value("losses", "have a graph to differentiate", "a tensor that requires no gradient")
-    if not parameters or not all(parameter.requires_grad for parameter in parameters):
-        wrong_value("parameters", "be tensors that require a gradient", "none" if not parameters else "one that does not")
-    rows = [torch.autograd.grad(loss, parameters, retain_graph=True, materialize_grads=True) for loss in losses.unbind()]
-    return torch.stack([torch.cat([part.flatten() for part in row]) for row in rows])
+    checked, shared = _checked_losses(losses), _checked_parameters(parameters)
+    # scalars each have a graph of their own, so that no other's infinite slope comes in as 0 · ∞
+    tasks = checked if isinstance(checked, list) else list(checked.unbind())
+    for loss in tasks:
+        check_concrete("losses", loss)
+    if not any(loss.requires_grad for loss in tasks):
+        wrong_value("losses", "have a graph to differentiate", "a tensor that requires no gradient" if tasks else "none")
+    return torch.stack([torch.cat([_flat(part) for part in _gradient(loss, shared)]) for loss in tasks])
 
 
-def _wide(gradients: Tensor) -> Tensor:
-    """Without a graph, and half precision as float32, in which 300² does not overflow."""
-    rows = gradients.detach()
-    return rows if rows.dtype in (torch.float32, torch.float64) else rows.float()
+def _checked_parameters(parameters: Iterable[Tensor]) -> list[Tensor]:
+    if isinstance(parameters, Tensor) or not isinstance(parameters, Iterable):  # the rows of a tensor are no part of the losses' graph
+        wrong_type("parameters", "be an iterable of tensors", type(parameters).__name__)
+    shared = list(parameters)
+    for place, parameter in enumerate(shared):
+        check_floating(f"parameters[{place}]", parameter)
+        check_same_device(f"parameters[{place}]", parameter, "parameters[0]", shared[0])
+    if not shared or not all(parameter.requires_grad for parameter in shared):
+        wrong_value("parameters", "be tensors that require a gradient", "none" if not shared else "one that does not")
+    if len({id(parameter) for parameter in shared}) < len(shared):
+        wrong_value("parameters", "be all different", "one that comes twice")
+    return shared
+
+
+def _gradient(loss: Tensor, shared: list[Tensor]) -> Iterable[Tensor]:
+    if not loss.requires_grad:
+        return (torch.zeros_like(parameter) for parameter in shared)
+    return torch.autograd.grad(loss, shared, retain_graph=True, materialize_grads=True)
+
+
+def _flat(gradient: Tensor) -> Tensor:
+    """An embedding can have a sparse one."""
+    return (gradient if gradient.layout == torch.strided else gradient.to_dense()).flatten()
+
+
+class _Rows(NamedTuple):
+    """The gradients g_t = unit scale_t u_t: the rows u_t, their lengths, and the cosines between them, 0 where a row is. The rows alone are large."""
+
+    rows: Tensor
+    unit: float
+    scale: _Array
+    lengths: _Array
+    cosines: _Array
+
+
+def _measured(gradients: Tensor) -> _Rows:
+    """Rows as they come, half precision as float32, in which 300² does not overflow.
+
+    Where a squared length is no number of the dtype or next to none, and where it is 0, rows are taken in float64 with 1 as their largest entry.
+    """
+    check_floating("gradients", gradients)
+    check_ndim("gradients", gradients, 2, "[T, P]")
+    check_concrete("gradients", gradients)
+    if len(gradients) == 0:
+        wrong_value("gradients", "have shape [T, P] with at least one task", tuple(gradients.shape))
+    rows, unit, scale = widened(gradients.detach()).resolve_neg(), 1.0, np.ones(len(gradients))
+    products = _products(rows)
+    squares = products.diagonal()
+    if not (np.isfinite(squares).all() and squares.min() > 1e12 * torch.finfo(rows.dtype).tiny):
+        check_finite("gradients", rows)
+        most = rows.abs().amax(dim=1).double() if rows.shape[1] else rows.new_zeros(len(rows), dtype=torch.float64)
+        most = torch.where(most > 0, most, 1.0)
+        rows, unit = rows.double() / most[:, None], float(most.max())
+        products, scale = _products(rows), (most / unit).cpu().numpy()
+    lengths: _Array = np.sqrt(products.diagonal())
+    some = np.where(lengths > 0, lengths, 1.0)
+    return _Rows(rows, unit, scale, lengths, products / some / some[:, None])
 
 
 def _products(rows: Tensor) -> _Array:
@@ -168,7 +245,7 @@ def _products(rows: Tensor) -> _Array:
     if rows.device.type != "cpu":
         return (rows @ rows.T).cpu().numpy().astype(np.float64)
     values, products = rows.numpy(), np.zeros((len(rows), len(rows)))
-    with np.errstate(all="ignore"):  # what is not finite is found, and named, in the result
+    with np.errstate(all="ignore"):  # what is not finite is found in the result: it makes the product of its own row so
         for start in range(0, rows.shape[1], _COLUMNS):
             block = values[:, start : start + _COLUMNS]
             for task, row in enumerate(block):
@@ -178,36 +255,27 @@ def _products(rows: Tensor) -> _Array:
     return products
 
 
-def _gramian(gradients: Tensor) -> _Array:
-    """Inner products of all pairs of rows, on the host: the only copy from the device, and all that is searched for NaN and infinities.
-
-    Either in a row makes its own product so, and no product of two rows exceeds the larger of their own.
-    """
-    check_floating("gradients", gradients)
-    check_ndim("gradients", gradients, 2, "[T, P]")
-    if len(gradients) == 0:
-        wrong_value("gradients", "have shape [T, P] with at least one task", tuple(gradients.shape))
-    gramian = _products(_wide(gradients))
-    if not all(map(math.isfinite, gramian.diagonal().tolist())):
-        wrong_value("gradients", "be finite, and their squared norms too", "NaN or an infinity")
-    return gramian
-
-
 def _orders(order: Tensor | Sequence[Sequence[int]] | None, generator: torch.Generator | None, tasks: int) -> list[list[int]]:
     """One permutation of the tasks for each task."""
+    check_generator("generator", generator)
     if order is None:
-        drawn: list[list[int]] = torch.rand(tasks, tasks, generator=generator).argsort(dim=1).tolist()
+        drawn: list[list[int]] = torch.rand(tasks, tasks, generator=generator, device="cpu").argsort(dim=1).tolist()
         return drawn
     if generator is not None:
         wrong_type("generator", "be None where `order` is given", type(generator).__name__)
-    given = order if isinstance(order, Tensor) else torch.tensor(order)
+    try:
+        given = order if isinstance(order, Tensor) else torch.as_tensor(np.asarray(order))
+    except (TypeError, ValueError):
+        wrong_type("order", "be a tensor or a sequence of rows of one length", order)
     check_integer("order", given)
+    check_concrete("order", given)
     rows: list[list[int]] = (given.expand(tasks, tasks) if given.shape == (tasks,) else given).tolist()
     if given.shape not in ((tasks,), (tasks, tasks)) or any(sorted(row) != list(range(tasks)) for row in rows):
         wrong_value("order", f"hold permutations of 0 to {tasks - 1}, of shape ({tasks},) or ({tasks}, {tasks})", given.tolist())
     return rows
 
 
+@plain_arguments
 def pcgrad(gradients: Tensor, *, order: Tensor | Sequence[Sequence[int]] | None = None, generator: torch.Generator | None = None) -> Tensor:
     r"""The sum of the tasks' gradients after each has lost what points against another: g_i ← g_i − (g_i·g_j / |g_j|²) g_j where g_i·g_j < 0.
 
@@ -234,32 +302,34 @@ def pcgrad(gradients: Tensor, *, order: Tensor | Sequence[Sequence[int]] | None 
         T. Yu et al., Gradient surgery for multi-task learning, 2020, algorithm 1.
 
     Conventions:
-        The sum, as in the algorithm and in torchjd; some code means. The small loop runs on the host, so it is not for `torch.compile` or `vmap`.
+        The sum, as in the algorithm and in torchjd; some code means. A gradient of 0 is against none. The small loop runs on the host, so it is not
+        for `vmap`, and breaks a graph of `torch.compile`.
     """
-    gramian = _gramian(gradients).tolist()
-    total = [1.0] * len(gramian)
-    for task, row in enumerate(_orders(order, generator, len(gramian))):
-        added: list[tuple[float, list[float]]] = []  # shares of the original gradients in the projected one, and their products with all
+    tasks = _measured(gradients)
+    cosines, whole = tasks.cosines.tolist(), (tasks.scale * tasks.lengths).tolist()
+    total = tasks.scale.copy()  # of each row u in the sum
+    for task, row in enumerate(_orders(order, generator, len(cosines))):
+        added: list[tuple[float, list[float]]] = []  # shares of the others in the projected one, all of length one, and their cosines with all
         for other in row:
-            product = gramian[task][other]
-            for share, products in added:
-                product += share * products[other]
+            product = cosines[task][other]
+            for share, met in added:
+                product += share * met[other]
             if product < 0 and other != task:
-                share = -product / gramian[other][other]
-                total[other] += share
-                added.append((share, gramian[other]))
-    return _combine(total, gradients)
+                total[other] -= product * whole[task] / tasks.lengths[other]
+                added.append((-product, cosines[other]))
+    step = _combine(total, tasks.rows)
+    return (step if tasks.unit == 1 else tasks.unit * step).to(gradients.dtype)
 
 
-def _combine(weights: Sequence[float], gradients: Tensor) -> Tensor:
-    """Σ_t weights_t gradients_t; in half precision the sum is taken in float32."""
-    rows = _wide(gradients)
+def _combine(weights: _Array, rows: Tensor) -> Tensor:
+    """Σ_t weights_t rows_t."""
     if rows.device.type != "cpu":
-        return (torch.tensor(weights, dtype=rows.dtype, device=rows.device) @ rows).to(gradients.dtype)
+        return torch.from_numpy(weights).to(rows) @ rows
     values = rows.numpy()
-    return torch.from_numpy(values.T @ np.asarray(weights, values.dtype)).to(gradients.dtype)
+    return torch.from_numpy(values.T @ weights.astype(values.dtype))
 
 
+@plain_arguments
 def mgda(gradients: Tensor) -> Tensor:
     r"""The weights of the shortest convex combination of the tasks' gradients: argmin |Σ_t w_t g_t|² over w ≥ 0, Σ_t w_t = 1.
 
@@ -285,9 +355,11 @@ def mgda(gradients: Tensor) -> Tensor:
         Finding the nearest point in a polytope, 1976: exact after finitely many steps, where Sener and Koltun (2018) stop Frank and Wolfe's early.
 
     Conventions:
-        Gradients as they come, without normalisation: the shortest gradient gets most of the weight. For the host, not for `torch.compile` or `vmap`.
+        Gradients as they come, without normalisation: the shortest gradient gets most of the weight. The solver runs on the host, so it is not for
+        `vmap`, and breaks a graph of `torch.compile`.
     """
-    return torch.from_numpy(_nearest_point(_gramian(gradients))).to(gradients)
+    tasks = _measured(gradients)
+    return torch.from_numpy(_nearest_point(tasks.cosines, tasks.scale * tasks.lengths)).to(gradients.device, gradients.dtype)
 
 
 def _simplex(weights: _Array) -> _Array:
@@ -306,29 +378,30 @@ def _hull_point(cosines: _Array, d: _Array) -> _Array:
     return solution[:-1]
 
 
-def _nearest_point(gramian: _Array) -> _Array:
+def _nearest_point(cosines: _Array, lengths: _Array) -> _Array:
     """Wolfe's algorithm: take in the row most opposed to the present point, go to the nearest point of their hull, drop what turns negative there.
 
     It works on rows of length one, so that lengths of different magnitude cost no digits: with x_t = w_t |g_t| and d_t = 1 / |g_t|, the shortest
     combination of a set of rows solves cosines x ∝ d, and it is the shortest of all where cosines x ≥ |v|² d.
     """
-    lengths: _Array = np.sqrt(gramian.diagonal())
     shortest = int(lengths.argmin())
     if lengths[shortest] == 0:
-        only: _Array = np.eye(len(gramian))[shortest]
+        only: _Array = np.eye(len(lengths))[shortest]
         return only
     inverse: _Array = lengths[shortest] / lengths
-    cosines: _Array = gramian / lengths / lengths[:, None]
     whole = _hull_point(cosines, inverse)
     if whole.min() > 0:  # the nearest point of the affine hull lies inside the simplex: no walk needed
         return _simplex(whole * inverse)
-    support, x, nearest, least = [shortest], np.eye(len(gramian))[shortest], np.empty(0), float("inf")
+    support, x, nearest, least = [shortest], np.eye(len(lengths))[shortest], np.empty(0), float("inf")
+    seen: set[frozenset[int]] = set()
     while True:
         products = cosines @ x
         length = float(x @ products)
-        if not length < least:  # all that is left to gain is rounding
+        # A row opposed by δ shortens |v|² by δ², so that a row is taken in for less than rounding; but no set of rows twice.
+        if length > least * (1 + 1e-12) or frozenset(support) in seen:
             return _simplex(nearest * inverse)
-        nearest, least = x.copy(), length
+        nearest, least = x.copy(), min(length, least)
+        seen.add(frozenset(support))
         entering = int((products - length * inverse).argmin())
         if entering in support or products[entering] - length * inverse[entering] >= -1e-13 * float(x.sum()):
             return _simplex(nearest * inverse)

@@ -85,8 +85,8 @@ def check_tensor(parameter: str, value: Any) -> None:
     """`value` is a torch tensor."""
     if not isinstance(value, Tensor):
         wrong_type(parameter, "be a torch.Tensor", type(value).__name__)
-    if value.layout != torch.strided:
-        wrong_type(parameter, "be a dense tensor", str(value.layout))
+    if value.layout != torch.strided or value.is_nested:
+        wrong_type(parameter, "be a dense tensor", "a nested one" if value.is_nested else str(value.layout))
 
 
 def check_floating(parameter: str, value: Any) -> None:
@@ -183,6 +183,16 @@ def check_callable(parameter: str, value: Any) -> None:
         wrong_type(parameter, "be callable", type(value).__name__)
 
 
+def check_generator(parameter: str, value: Any) -> None:
+    """`value` is a generator on the CPU, where the same numbers are drawn whatever computes with them; or None."""
+    if value is None:
+        return
+    if not isinstance(value, torch.Generator):
+        wrong_type(parameter, "be a torch.Generator", type(value).__name__)
+    if value.device.type != "cpu":
+        wrong_value(parameter, "be on the CPU", str(value.device))
+
+
 def check_labels(parameter: str, labels: Tensor, num_classes: int, *, ignore_index: int | None = None) -> None:
     """Class ids lie in [0, num_classes), or are `ignore_index`."""
     check_integer(parameter, labels)
@@ -216,7 +226,7 @@ def check_extremes(parameter: str, least: float, most: float, low: float, high: 
 def check_distribution(parameter: str, value: Tensor, axis: int) -> None:
     """Along `axis` the elements lie in [0, 1] and sum to 1, to within the rounding of half precision."""
     check_range(parameter, value, 0.0, 1.0)
-    sums = value.detach().double().sum(axis)
+    sums = value.detach().sum(axis, dtype=torch.promote_types(value.dtype, torch.float32))
     check_values(parameter, sums, lambda sums: (sums - 1).abs() <= 1e-2, f"sum to 1 along axis {axis}", _worst_sum)
 
 
