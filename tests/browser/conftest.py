@@ -7,10 +7,44 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from tests import chromium
 from tests.browser.shoot import choose_theme, watch
+from tests.patience import PATIENCE
+
+AFTER_A_FAILURE = 60.0  # seconds: the run is red by then, and a hundred pages with one fault need not be waited for one by one
+
+
+class Waits:
+    """How long Playwright waits for what a page should show, in milliseconds as it counts; its own 5 and 30 seconds say how fast a machine is."""
+
+    milliseconds = 1000 * PATIENCE
+
+    @classmethod
+    def last(cls, seconds: float) -> None:
+        """From now on."""
+        cls.milliseconds = 1000 * seconds
+        expect.set_options(timeout=cls.milliseconds)
+
+
+Waits.last(PATIENCE)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Iterator[None]:
+    """After a failure, nothing is waited for as long again."""
+    report: Any = yield
+    if report.failed:
+        Waits.last(min(PATIENCE, AFTER_A_FAILURE))
+    return report
+
+
+def new_context(browser: Browser, **options: Any) -> BrowserContext:
+    """A fresh profile that waits."""
+    context = browser.new_context(**options)
+    context.set_default_timeout(Waits.milliseconds)
+    return context
 
 
 class Visit(NamedTuple):
@@ -41,7 +75,7 @@ class Opener(Protocol):
 def browser() -> Iterator[Browser]:
     """One Chromium for the session."""
     with sync_playwright() as driver:
-        chrome = driver.chromium.launch(executable_path=chromium.find(), args=["--no-sandbox"])
+        chrome = driver.chromium.launch(executable_path=chromium.find(), args=["--no-sandbox"], timeout=Waits.milliseconds)
         yield chrome
         chrome.close()
 
@@ -66,7 +100,8 @@ def visit(browser: Browser) -> Iterator[Opener]:
         touch: bool = False,
         quiet: bool = True,
     ) -> Visit:
-        context = browser.new_context(viewport={"width": width, "height": height}, java_script_enabled=scripts, has_touch=touch, is_mobile=touch)
+        size = {"width": width, "height": height}
+        context = new_context(browser, viewport=size, java_script_enabled=scripts, has_touch=touch, is_mobile=touch)
         contexts.append(context)
         opened = Visit(context.new_page(), [], [])
         if quiet:

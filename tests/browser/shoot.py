@@ -15,8 +15,10 @@ from urllib.parse import urlsplit
 from playwright.sync_api import Page, Route, sync_playwright
 
 from tests import chromium
+from tests.patience import PATIENCE
 
 LOCAL_HOSTS = ("127.0.0.1", "localhost")
+TYPESET = "() => window.MathJax && MathJax.startup ? MathJax.startup.promise.then(() => true) : true"
 
 
 def is_local(url: str) -> bool:
@@ -46,6 +48,13 @@ def choose_theme(page: Page, theme: str) -> None:
     page.add_init_script(f"try {{ localStorage.setItem('theme', '{theme}'); localStorage.setItem('mode', '{theme}'); }} catch (error) {{}}")
 
 
+def settle(page: Page) -> None:
+    """Wait until the page's scripts have run, its mathematics is set and its fonts are there."""
+    page.wait_for_load_state("load")
+    page.evaluate(TYPESET)
+    page.evaluate("() => document.fonts.ready.then(() => true)")
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("page", help="a file, or an address on 127.0.0.1; may end in #a-hash")
@@ -64,12 +73,13 @@ def main(arguments: list[str] | None = None) -> int:
     messages: list[str] = []
     outside: list[str] = []
     with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=chromium.find(), args=["--no-sandbox"])
+        browser = driver.chromium.launch(executable_path=chromium.find(), args=["--no-sandbox"], timeout=1000 * PATIENCE)
         page = browser.new_page(viewport={"width": options.width, "height": options.height}, device_scale_factor=options.scale)
+        page.set_default_timeout(1000 * PATIENCE)
         watch(page, messages, outside)
         choose_theme(page, options.theme)
         page.goto(address + (f"#{fragment}" if fragment else ""))
-        page.wait_for_load_state("networkidle")
+        settle(page)
         if options.selector:
             page.locator(options.selector).first.screenshot(path=options.out)
         else:

@@ -37,7 +37,7 @@ def test_answers_follow_the_questions_and_the_address_follows_both(visit: Opener
     page.get_by_label(QUESTIONS["need"]["options"]["probability"], exact=True).check()
     page.get_by_label(QUESTIONS["trouble"]["options"]["few"], exact=True).check()
     expect(rows(page)).to_have_count(len(takes("probability", "few")))
-    assert page.evaluate("location.hash") == "#chooser.need=probability&chooser.trouble=few"
+    page.wait_for_function("hash => location.hash === hash", arg="#chooser.need=probability&chooser.trouble=few")
     page.get_by_label(QUESTIONS["need"]["options"]["boxes"], exact=True).check()
     expect(page.locator(".chooser-shown")).to_contain_text("For the trouble alone")
     expect(rows(page)).to_have_count(len([row for row in ANSWERS if "few" in row["trouble"]]))

@@ -12,6 +12,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from tests.book import site as book
 from tests.browser.conftest import Opener, Visit, serious
+from tests.browser.shoot import settle
 
 sys.path.insert(0, str(Path(__file__).parent.parent.parent / "_ext"))
 from serve import server
@@ -22,7 +23,6 @@ CHAPTERS = book.chapter_names() or ["index.html"]
 WITH_QUIZ = [name for name in book.chapter_names() if book.read(name).select("fieldset.quiz")]
 WITH_EXPLORER = [name for name in book.chapter_names() if book.read(name).select(".lossbook-explorer")]
 LOOKS = [(theme, width) for theme in ("light", "dark") for width in (375, 1280)]
-TYPESET = "() => window.MathJax && MathJax.startup ? MathJax.startup.promise.then(() => true) : true"
 WIDER_THAN_THEMSELVES = "boxes => boxes.filter(box => box.scrollWidth > box.clientWidth + 1).map(box => box.innerText.slice(0, 200))"
 TOO_WIDE = """() => { const width = document.documentElement.clientWidth;
   return Array.from(document.querySelectorAll('body *')).filter(element => element.getBoundingClientRect().right > width + 1
@@ -39,9 +39,8 @@ def host() -> Iterator[str]:
 
 
 def settled(visit: Visit) -> Page:
-    """The page once its scripts have run and its mathematics is set."""
-    visit.page.wait_for_load_state("load")
-    visit.page.evaluate(TYPESET)
+    """The page once nothing of it is under way."""
+    settle(visit.page)
     return visit.page
 
 
@@ -160,7 +159,7 @@ def test_a_missing_page_of_any_depth_leads_home(visit: Opener, host: str) -> Non
     assert opened.outside == []
     expect(opened.page.locator("h1")).to_contain_text("cliff")
     opened.page.locator("a").first.click()
-    assert opened.page.url.startswith(f"{host}/chapters/")
+    opened.page.wait_for_url(f"{host}/chapters/**")
 
 
 def test_the_first_page_is_the_preface(visit: Opener, host: str) -> None:
@@ -189,8 +188,7 @@ def test_the_buttons_have_their_pictures(visit: Opener, host: str) -> None:
     """The icons' script is cut down to the icons in use; none of those may be missing."""
     for width in (1280, 375):
         page = settled(visit(f"{host}/{CHAPTERS[0]}", width=width))
-        page.wait_for_selector("svg.svg-inline--fa", state="attached")
+        expect(page.locator("svg.svg-inline--fa")).not_to_have_count(0)
+        expect(page.locator("i.fa, i.fas, i.fa-solid, i.fab, i.fa-brands, i.fa-regular, .fa-spin")).to_have_count(0)
         icons = page.eval_on_selector_all("svg.svg-inline--fa", "all => all.map(icon => [icon.dataset.icon, icon.querySelectorAll('path').length])")
-        assert icons
         assert not [name for name, paths in icons if paths == 0]
-        assert page.locator("i.fa, i.fas, i.fa-solid, i.fab, i.fa-brands, i.fa-regular, .fa-spin").count() == 0
