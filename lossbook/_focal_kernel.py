@@ -10,7 +10,7 @@ from lossbook._core.checks import check_range
 from lossbook._core.door import widened as widened
 from lossbook._core.stable import bernoulli_costs
 
-_SETTLED = 1000.0  # e^-1000 is 0 in every dtype
+SETTLED = 1000.0  # e^-1000 is 0 in every dtype
 
 
 def floor(values: Tensor) -> Tensor:
@@ -20,7 +20,7 @@ def floor(values: Tensor) -> Tensor:
 
 def power(base: Tensor, exponent: float) -> Tensor:
     """base^exponent for a base in [0, 1], with a derivative that is finite at 0 also for an exponent below 1: there it is 0."""
-    return torch.where(base > torch.finfo(base.dtype).tiny ** 0.5, floor(base) ** exponent, float(exponent == 0))
+    return torch.where(base > torch.finfo(base.dtype).tiny ** 0.5, floor(base) ** exponent, 1.0 if exponent == 0 else 0.0)
 
 
 def settled(weights: Tensor, logits: Tensor) -> Tensor:
@@ -28,7 +28,7 @@ def settled(weights: Tensor, logits: Tensor) -> Tensor:
 
     Their slope is 0 there, and would be multiplied by costs and γ: near the dtype's end that is 0 · ∞.
     """
-    return torch.where(logits.abs() < _SETTLED, weights, weights.detach())
+    return torch.where(logits.abs() < SETTLED, weights, weights.detach())
 
 
 def surprise(logits: Tensor, targets: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from lossbook._core.door import full_precision, plain_arguments, widened
 from lossbook._core.onepass import OnePass, one_pass
 from lossbook._core.reduction import Reduction, check_reduction, reduce
 from lossbook._core.stable import bernoulli_costs, times_log
-from lossbook._focal_kernel import focal_and_slope, plain_focal, power, settled
+from lossbook._focal_kernel import SETTLED, focal_and_slope, plain_focal, power, settled
 
 __all__ = ["quality_focal_loss", "recover_eta", "sigmoid_focal_loss", "softmax_focal_loss", "varifocal_loss"]
 
@@ -101,10 +101,11 @@ def softmax_focal_loss(logits: Tensor, labels: Tensor, *, gamma: float = 2.0, we
     axis = class_axis("logits", logits)
     index = labels.long().unsqueeze(axis)
     log_probs = logits.log_softmax(axis).gather(axis, index).squeeze(axis)
-    factors = settled(power(-torch.expm1(log_probs), gamma), log_probs)  # 1 − p = −expm1(ln p) keeps its digits near p = 1
+    near = log_probs.clamp(min=-SETTLED)  # 1 − p = −expm1(ln p) keeps its digits near p = 1; it is 1 from here on, and has no slope
+    logs = torch.where(log_probs < -SETTLED, log_probs, power(-torch.expm1(near), gamma) * near)
     if weight is not None:
-        factors = factors * per_class("weight", weight, logits).expand_as(logits).gather(axis, index).squeeze(axis)
-    return reduce(-times_log(factors, log_probs), reduction)
+        logs = times_log(per_class("weight", weight, logits).expand_as(logits).gather(axis, index).squeeze(axis), logs)
+    return reduce(-logs, reduction)
 
 
 @full_precision

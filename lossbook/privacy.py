@@ -14,6 +14,7 @@ from torch import Tensor
 from lossbook._core import checks
 from lossbook._core.door import full_precision, plain, plain_arguments
 from lossbook._core.reduction import Reduction, check_reduction, reduce
+from lossbook._core.stable import logaddexp
 
 __all__ = ["RandomizedResponse", "majority_excess_risk", "sample_inflation"]
 
@@ -108,8 +109,8 @@ class RandomizedResponse:
         own = self._log_probs_of(logits, noisy, reduction)
         lie = -self.epsilon - math.log1p((self.num_classes - 1) * math.exp(-self.epsilon))  # ln P(one given lie) = -ln(e^ε + K - 1)
         honest = lie + self.epsilon + math.log(-math.expm1(-self.epsilon))  # ln(P(truth) - P(lie)) = ln P(lie) + ln(e^ε - 1)
-        least = torch.full_like(own, max(lie, torch.finfo(own.dtype).min))
-        return reduce(-torch.logaddexp(own + honest, least), reduction)
+        lowest = torch.finfo(own.dtype).min  # differences of logits may overflow, and ε may be more than the dtype holds
+        return reduce(-logaddexp(own.clamp(min=lowest) + honest, torch.full_like(own, max(lie, lowest))), reduction)
 
     @full_precision
     def backward_loss(self, logits: Tensor, noisy: Tensor, *, reduction: Reduction = "mean") -> Tensor:
@@ -134,7 +135,8 @@ class RandomizedResponse:
         """
         own = self._log_probs_of(logits, noisy, reduction)
         gap = (logits - logits.gather(1, noisy.long()[:, None])).sum(dim=1)
-        return reduce(-own + gap * math.exp(-self.epsilon) / -math.expm1(-self.epsilon), reduction)
+        share = math.exp(-self.epsilon) / -math.expm1(-self.epsilon)
+        return reduce(share * gap - own if share > 0 else -own, reduction)  # a gap that overflows, times 0, would be NaN
 
     def _log_probs_of(self, logits: Tensor, noisy: Tensor, reduction: str) -> Tensor:
         checks.check_floating("logits", logits)
@@ -143,7 +145,8 @@ class RandomizedResponse:
         checks.check_tensor("noisy", noisy)
         if noisy.shape != logits.shape[:1]:
             checks.wrong_value("noisy", f"have shape ({len(logits)},) to match `logits`", tuple(noisy.shape))
-        checks.check_labels("noisy", noisy, self.num_classes)
+        checks.check_same_device("noisy", noisy, "logits", logits)
+        checks.check_labels("noisy", noisy, logits.shape[1])
         check_reduction(reduction)
         return logits.log_softmax(dim=1).gather(1, noisy.long()[:, None])[:, 0]
 

@@ -54,6 +54,7 @@ def savage_loss(entropy: Callable[[Tensor], Tensor], probs: Tensor, targets: Ten
     check_range("probs", probs, 0.0, 1.0)
     check_range("targets", targets, 0.0, 1.0)
     check_reduction(reduction)
+    targets = targets.to(probs.dtype)
     height, pull_back = torch.func.vjp(entropy, probs)[:2]
     check_same_shape("entropy(probs)", height, "probs", probs)
     (slope,) = pull_back(torch.ones_like(probs))

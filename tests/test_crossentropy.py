@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lossbook import focal, multiclass, privacy, scoring
 from lossbook.crossentropy import adjust_logits, binary_cross_entropy, cross_entropy, generalized_cross_entropy, kl_divergence
 from tests.tolerances import assert_near
 
@@ -262,12 +264,15 @@ def test_compiles_whole_and_maps(name: str, generator: torch.Generator) -> None:
     assert_near(torch.func.vmap(LOSSES[name])(stack), torch.stack([LOSSES[name](logits) for logits in stack]))
 
 
+@pytest.mark.parametrize("narrow", [torch.bfloat16, torch.float16], ids=str)
 @pytest.mark.parametrize("name", LOSSES)
-def test_under_autocast(name: str, generator: torch.Generator) -> None:
+def test_under_autocast(name: str, narrow: torch.dtype, generator: torch.Generator) -> None:
+    """The very numbers of the call without it."""
     logits = draw(generator, 4, 3, dtype=torch.float32)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with torch.autocast("cpu", dtype=narrow):
         losses = LOSSES[name](logits)
-    assert_near(losses, LOSSES[name](logits), dtype=torch.bfloat16)
+    assert losses.dtype == torch.float32
+    assert torch.equal(losses, LOSSES[name](logits))
 
 
 def test_labels_map_over_a_batch(generator: torch.Generator) -> None:
@@ -382,3 +387,190 @@ def test_binary_at_infinite_logits_where_values_cannot_be_read() -> None:
     assert compiled(logits, targets).tolist() == binary_cross_entropy(logits, targets, reduction="none").tolist()
     mapped = torch.func.vmap(lambda s, t: binary_cross_entropy(s, t))(logits, targets)
     assert mapped.tolist() == [0.0, 0.0, INF, INF, pytest.approx(math.log(2))]
+
+
+# --- one number on every path --------------------------------------------------------------------------------------------------------------------
+
+BY_LABEL: dict[str, Callable[..., Tensor]] = {
+    "cross-entropy": cross_entropy,
+    "smoothed": lambda logits, labels: cross_entropy(logits, labels, label_smoothing=0.1),
+    "generalized": generalized_cross_entropy,
+    "focal": focal.softmax_focal_loss,
+    "Crammer-Singer": multiclass.crammer_singer,
+    "Weston-Watkins": multiclass.weston_watkins,
+    "Lee-Lin-Wahba": multiclass.lee_lin_wahba,
+    "spherical": scoring.spherical_loss,
+    "sparsemax": scoring.sparsemax_loss,
+    "forward": privacy.RandomizedResponse(1.0, 3).forward_loss,
+    "backward": privacy.RandomizedResponse(1.0, 3).backward_loss,
+}
+by_label = pytest.mark.parametrize("loss", BY_LABEL.values(), ids=BY_LABEL.keys())
+
+
+class Renamed(Tensor):
+    """A subclass that changes nothing, as torchvision's tv_tensors are."""
+
+
+@by_label
+def test_a_label_that_no_class_has_is_an_error_on_every_path(loss: Callable[..., Tensor]) -> None:
+    """torch ignores -100, and divides by what is left."""
+    logits = torch.zeros(2, 3)
+    for label in (-100, -1, 3, 2**40, torch.iinfo(torch.int64).min):
+        labels = torch.tensor([0, label])
+        for call in (
+            lambda labels=labels: loss(logits, labels),
+            lambda labels=labels: loss(logits, labels.as_subclass(Renamed)),
+            lambda labels=labels: torch.func.vmap(loss)(logits[None], labels[None]),
+            lambda labels=labels: torch.func.grad(loss)(logits, labels),
+        ):
+            with pytest.raises(ValueError, match=r"should lie in \[0, 3\); found values from"):
+                call()
+    torch.compiler.reset()
+    with pytest.raises(RuntimeError, match=r"should lie in \[0, 3\)"):
+        torch.compile(loss, backend="aot_eager", fullgraph=True)(logits, torch.tensor([0, -100]))
+
+
+@pytest.mark.parametrize("loss", [cross_entropy, generalized_cross_entropy])
+def test_where_labels_are_not_looked_at_none_is_ignored(loss: Callable[..., Tensor]) -> None:
+    """Inside a compiled vmap nothing is checked: torch then says what is wrong with the label, and ignores none."""
+    torch.compiler.reset()
+    mapped = torch.compile(torch.func.vmap(loss), backend="aot_eager", fullgraph=True)
+    assert_near(mapped(HALVES[None], torch.tensor([[0, 1, 1, 0]])), loss(HALVES, torch.tensor([0, 1, 1, 0]))[None])
+    with pytest.raises((IndexError, RuntimeError), match="-100"):
+        mapped(HALVES[None], torch.tensor([[0, 1, -100, 0]]))
+
+
+@by_label
+def test_labels_in_a_dtype_that_ends_before_the_classes_do(loss: Callable[..., Tensor], generator: torch.Generator) -> None:
+    """uint8 holds no 300, and the check in a compiled graph would compare with 44."""
+    if isinstance(getattr(loss, "__self__", None), privacy.RandomizedResponse):
+        loss = getattr(privacy.RandomizedResponse(1.0, 300), loss.__name__)
+    logits, labels = draw(generator, 3, 300), torch.tensor([5, 60, 200], dtype=torch.uint8)
+    torch.compiler.reset()
+    assert_near(torch.compile(loss, backend="aot_eager", fullgraph=True)(logits, labels), loss(logits, labels.long()))
+
+
+@by_label
+def test_labels_lie_on_the_device_of_the_logits(loss: Callable[..., Tensor]) -> None:
+    """What `gather` reads at places that lie on no device is any number."""
+    with pytest.raises(ValueError, match="should be on the device cpu to match `logits`; found meta"):
+        loss(torch.zeros(2, 3), torch.zeros(2, dtype=torch.int64, device="meta"))
+
+
+@by_label
+def test_a_graph_for_every_size(loss: Callable[..., Tensor], generator: torch.Generator) -> None:
+    torch.compiler.reset()
+    compiled = torch.compile(loss, backend="aot_eager", fullgraph=True, dynamic=True)
+    for count in (4, 7):
+        logits, labels = draw(generator, count, 3), draw_labels(generator, 3, count)
+        assert_near(compiled(logits, labels), loss(logits, labels))
+
+
+@by_label
+def test_every_second_derivative_there_is(loss: Callable[..., Tensor], generator: torch.Generator) -> None:
+    """Forward, reverse, many gradients at once, and one over the other."""
+    logits, labels = draw(generator, 5, 3).requires_grad_(), draw_labels(generator, 3, 5)
+    each = {"check_batched_grad": True, "check_forward_ad": True, "check_batched_forward_grad": True}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*torch.jit.script", category=DeprecationWarning)  # torch's own forward mode calls it
+        assert torch.autograd.gradcheck(lambda logits: loss(logits, labels), logits, **each)
+        assert torch.autograd.gradgradcheck(lambda logits: loss(logits, labels), logits, check_batched_grad=True, check_fwd_over_rev=True)
+
+
+@by_label
+def test_logits_at_the_ends_of_their_dtype(loss: Callable[..., Tensor], dtype: torch.dtype) -> None:
+    """No NaN, and finite gradients, where differences of logits overflow; by forward mode the same."""
+    most = torch.finfo(dtype).max
+    logits = torch.cartesian_prod(*[torch.tensor([most, -most, most / 2, 0.0, -20.0, 1e3], dtype=dtype)] * 3)
+    for label in range(3):
+        labels, leaf = torch.full((len(logits),), label), logits.clone().requires_grad_()
+
+        def total(logits: Tensor, labels: Tensor = labels) -> Tensor:
+            return torch.func.vmap(lambda row, own: loss(row[None], own[None]))(logits, labels)
+
+        losses = total(leaf)
+        (slope,) = torch.autograd.grad(losses.sum(), leaf, create_graph=True)
+        assert not bool(losses.isnan().any())
+        assert bool(slope.isfinite().all())
+        if slope.requires_grad:  # the hinges are linear
+            (curvature,) = torch.autograd.grad(slope.sum(), leaf)
+            assert not bool(curvature.isnan().any())
+        assert not bool(torch.func.jvp(total, (logits,), (torch.ones_like(logits),))[1].isnan().any())
+
+
+def test_half_precision_is_computed_and_returned_in_float32(generator: torch.Generator) -> None:
+    for narrow in (torch.float16, torch.bfloat16):
+        logits, weight = draw(generator, 6, 4, dtype=narrow), draw(generator, 4).abs().to(narrow)
+        targets, unit = draw(generator, 6, 4).softmax(1).to(narrow), draw(generator, 6, 4).sigmoid().to(narrow)
+        labels = draw_labels(generator, 4, 6)
+        for found, plain in (
+            (cross_entropy(logits, labels, weight=weight), cross_entropy(logits.double(), labels, weight=weight.double())),
+            (cross_entropy(logits, targets), cross_entropy(logits.double(), targets.double())),
+            (binary_cross_entropy(logits, unit, weight=unit), binary_cross_entropy(logits.double(), unit.double(), weight=unit.double())),
+            (kl_divergence(targets, unit.softmax(1)), kl_divergence(targets.double(), unit.softmax(1).double())),
+            (generalized_cross_entropy(logits, labels), generalized_cross_entropy(logits.double(), labels)),
+        ):
+            assert found.dtype == torch.float32
+            assert_near(found, plain)
+
+
+def test_an_adjustment_keeps_the_dtype_and_rare_classes() -> None:
+    """In float16 a prior of 1e-8 would be 0, and its logarithm -∞; one of 3e-5 is there, below the least normal number."""
+    priors = torch.tensor([1e-8, 1 - 1e-8])
+    found = adjust_logits(torch.zeros(2, dtype=torch.float16), priors)
+    assert found.dtype == torch.float16
+    assert_near(found, priors.log())
+    narrow = torch.tensor([3e-5, 1.0], dtype=torch.float16)
+    assert_near(adjust_logits(torch.zeros(2), narrow), narrow.double().log())
+
+
+def test_an_exponent_that_the_dtype_does_not_hold() -> None:
+    logits, labels = torch.tensor([[2.0, -1.0, 0.5]]), torch.tensor([1])
+    for q in (1e-50, 1e-310):
+        assert_near(generalized_cross_entropy(logits, labels, q=q), cross_entropy(logits, labels))
+        assert_near(generalized_cross_entropy(logits.double(), labels, q=q), cross_entropy(logits.double(), labels))
+
+
+def test_a_weight_of_zero_is_no_loss_even_where_it_is_infinite() -> None:
+    logits = torch.tensor([[0.0, -INF], [INF, 0.0]], requires_grad=True)
+    losses = binary_cross_entropy(logits, torch.tensor([[1.0, 1.0], [0.0, 1.0]]), weight=torch.tensor([[1.0, 0.0], [0.0, 1.0]]), reduction="none")
+    assert_near(losses.detach(), torch.tensor([[math.log(2), 0.0], [0.0, math.log(2)]]))
+    (slope,) = torch.autograd.grad(losses.sum(), logits)
+    assert slope.tolist() == [[-0.5, 0.0], [0.0, -0.5]]
+
+
+@pytest.mark.parametrize("wrong", [torch.complex64, torch.float8_e4m3fn], ids=str)
+def test_targets_and_weights_are_real(wrong: torch.dtype) -> None:
+    """The imaginary part was left out, with a warning."""
+    ones, labels = torch.ones(2, 3), torch.tensor([0, 1])
+    with pytest.raises(TypeError, match="`targets` should have a dtype of real numbers"):
+        binary_cross_entropy(ones, ones.to(wrong))
+    with pytest.raises(TypeError, match="`weight` should have a dtype of real numbers"):
+        binary_cross_entropy(ones, ones, weight=ones.to(wrong))
+    with pytest.raises(TypeError, match="`weight` should have a dtype of real numbers"):
+        cross_entropy(ones, labels, weight=ones[0].to(wrong))
+    with pytest.raises(ValueError, match="`weight` should be on the device cpu to match `logits`; found meta"):
+        cross_entropy(ones, labels, weight=torch.ones(3, device="meta"))
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors is in prototype stage")
+def test_what_is_no_plain_tensor_is_named() -> None:
+    whole = torch.zeros(2, 3)
+    for value, found in (
+        (whole.to_sparse(), "torch.sparse_coo"),
+        (torch.nested.nested_tensor([torch.zeros(2), torch.zeros(3)]), "a nested one"),
+    ):
+        with pytest.raises(TypeError, match=f"`targets` should be a dense tensor; found {found}"):
+            binary_cross_entropy(whole, value)
+
+
+def test_a_subclass_is_checked_as_a_plain_tensor_is() -> None:
+    for value in (torch.full((4, 2), 1.5), torch.full((4, 2), math.nan)):
+        with pytest.raises(ValueError, match="`targets` should lie in"):
+            cross_entropy(HALVES, value.as_subclass(Renamed))
+        with pytest.raises(ValueError, match="`targets` should lie in"):
+            binary_cross_entropy(HALVES, value.as_subclass(Renamed))
+        with pytest.raises(ValueError, match="`q` should lie in"):
+            kl_divergence(HALVES, value.as_subclass(Renamed))
+    with pytest.raises(ValueError, match="`priors` should sum to 1"):
+        adjust_logits(HALVES, torch.ones(2).as_subclass(Renamed))

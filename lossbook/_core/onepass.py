@@ -66,8 +66,8 @@ class _OnePass(torch.autograd.Function):
         if slope is None:
             logits, targets = ctx.saved_tensors
             slope = _run(ctx.loss, logits, targets, ctx.reduction)[1]
-        if torch._C._functorch.is_functorch_wrapped_tensor(gradient):  # several gradients at once
-            return slope * gradient, None, None, None
+        if torch._C._functorch.is_legacy_batchedtensor(gradient) or torch._C._functorch.is_functorch_wrapped_tensor(gradient):
+            return slope * gradient, None, None, None  # several gradients at once
         if gradient.device.type == "cpu" and gradient.ndim == 0 and gradient.item() == 1:
             return slope, None, None, None
         return slope.mul_(gradient), None, None, None

@@ -21,6 +21,11 @@ def log_sigmoid(x: Tensor) -> Tensor:
     return F.logsigmoid(x)
 
 
+def logaddexp(a: Tensor, b: Tensor) -> Tensor:
+    """ln(e^a + e^b) = a - ln(sigmoid(a - b)), from the larger one. The second derivative of torch's own is NaN where e^|a - b| overflows."""
+    return torch.where(a > b, a - F.logsigmoid(a - b), b - F.logsigmoid(b - a))
+
+
 def times_log(probs: Tensor, logs: Tensor) -> Tensor:
     """p · ln q with 0 · (-∞) = 0, in value and gradient: an outcome that never happens costs nothing, however improbable the model holds it."""
     return probs * torch.where((probs == 0) & logs.isneginf(), 0.0, logs)
