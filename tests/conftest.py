@@ -7,6 +7,7 @@ from pathlib import Path
 
 os.environ.setdefault("MPLBACKEND", "agg")
 
+import hypothesis
 import numpy as np
 import pytest
 import torch
@@ -14,6 +15,9 @@ import torch
 from tests import chromium
 
 torch.set_num_threads(1)
+# An example may take as long as it does: see tests/patience.py.
+hypothesis.settings.register_profile("patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("patient")
 
 ROOT = Path(__file__).parent.parent
 SITE = ROOT / "_build/html"
