@@ -8,14 +8,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lossbook._core.checks import check_callable, wrong_type, wrong_value
+from lossbook._core.checks import check_callable, check_concrete, wrong_type, wrong_value
 
 Phi = Callable[[Tensor], Tensor]
 
 FAR = 1e8  # an infimum that is reached only at infinity is read off here
-_NEAR = torch.linspace(0, 20, 641, dtype=torch.float64)
-_GRID = torch.unique(torch.cat([_NEAR, torch.logspace(-9, -2, 150, dtype=torch.float64), torch.logspace(1.31, 8, 400, dtype=torch.float64)]))
-_TICKS = torch.linspace(0, 1, 33, dtype=torch.float64)
+with torch.device("cpu"):  # whatever the default is where the module is first used
+    _FINE = (torch.linspace(0, 20, 641, dtype=torch.float64), torch.logspace(-9, -2, 150, dtype=torch.float64))
+    _GRID = torch.unique(torch.cat([*_FINE, torch.logspace(1.31, 8, 400, dtype=torch.float64)]))
+    _TICKS = torch.linspace(0, 1, 33, dtype=torch.float64)
 _VALLEYS, _ROUNDS, _CHUNK = 4, 8, 512
 
 
@@ -29,7 +30,7 @@ class Least(NamedTuple):
 def evaluate(phi: Phi, margins: Tensor) -> Tensor:
     """phi(margins), checked."""
     check_callable("phi", phi)
-    losses = phi(margins)
+    losses = phi(margins.clone())  # it may write into what it gets
     if not isinstance(losses, Tensor):
         wrong_type("phi", "return a torch.Tensor", type(losses).__name__)
     if losses.shape != margins.shape:
@@ -53,7 +54,9 @@ def both_sides(phi: Phi, eta: Tensor) -> tuple[Least, Least]:
 def _risks(phi: Phi, eta: Tensor, scores: Tensor) -> Tensor:
     """C_eta(s) for each eta [T] at its own scores [T, ...]; a score where phi is NaN is never best."""
     eta = eta.reshape(-1, *[1] * (scores.ndim - 1))
-    risks = weighted(eta, evaluate(phi, scores).double()) + weighted(1 - eta, evaluate(phi, -scores).double())
+    right, wrong = evaluate(phi, scores), evaluate(phi, -scores)
+    check_concrete("phi(margins)", right)
+    risks = weighted(eta, right.double()) + weighted(1 - eta, wrong.double())
     return risks.nan_to_num(nan=torch.inf, posinf=torch.inf, neginf=-torch.inf)
 
 
@@ -87,7 +90,7 @@ def _valleys(risks: Tensor) -> tuple[Tensor, Tensor]:
 
 def _falls_for_ever(phi: Phi, eta: Tensor, least: Tensor) -> Tensor:
     """The risk is least at 1e8 and fell by as much in the last doubling of s as in the one before, so it has no lower bound."""
-    quarter, half, whole = _risks(phi, eta, torch.tensor([FAR / 4, FAR / 2, FAR], dtype=torch.float64).expand(len(eta), -1)).unbind(1)
+    quarter, half, whole = _risks(phi, eta, eta.new_tensor([FAR / 4, FAR / 2, FAR]).expand(len(eta), -1)).unbind(1)
     at_end = whole <= least + 1e-9 * least.abs()
     return (whole == -torch.inf) | (at_end & (half - whole > 1e-6) & (half - whole >= 0.99 * (quarter - half)))
 
@@ -101,7 +104,7 @@ def lower_hull(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         while len(chain) > 1 and _above(chain[-2], chain[-1], here):
             chain.pop()
         chain.append(here)
-    xs, ys = torch.tensor(chain, dtype=torch.float64).T.contiguous()
+    xs, ys = x.new_tensor(chain).T.contiguous()
     return xs, ys
 
 

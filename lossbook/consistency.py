@@ -2,7 +2,8 @@
 
 At a point x where P(y=+1|x) = eta, a score s risks C_eta(s) = eta phi(s) + (1-eta) phi(-s). Everything here follows from that one curve.
 `phi` is any function of the margin: it takes a float64 tensor and returns one of the same shape. The search is numeric and knows no closed form;
-`lossbook.margins` has those. Chapters: mismatch, calibration.
+`lossbook.margins` has those. Nor has it a gradient: it looks at numbers, which there are none of inside `vmap`, `torch.func` and whole graphs.
+Chapters: mismatch, calibration.
 """
 
 from __future__ import annotations
@@ -12,7 +13,19 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lossbook._core.checks import check_floating, check_number, check_range, check_same_shape, wrong_type, wrong_value
+from lossbook._core.checks import (
+    check_concrete,
+    check_distribution,
+    check_floating,
+    check_number,
+    check_range,
+    check_same_shape,
+    check_tensor,
+    check_values,
+    wrong_type,
+    wrong_value,
+)
+from lossbook._core.door import full_precision
 from lossbook._search import Phi, both_sides, evaluate, interpolate, lower_hull, weighted
 
 __all__ = [
@@ -27,9 +40,10 @@ __all__ = [
     "psi_transform",
 ]
 
-_THETAS = torch.linspace(0, 1, 1025, dtype=torch.float64)
+_THETAS = torch.linspace(0, 1, 1025, dtype=torch.float64, device="cpu")
 
 
+@full_precision
 def conditional_risk(phi: Phi, eta: Tensor | float, scores: Tensor) -> Tensor:
     r"""The risk of a score where a share `eta` of the labels is +1.
 
@@ -41,7 +55,7 @@ def conditional_risk(phi: Phi, eta: Tensor | float, scores: Tensor) -> Tensor:
         scores: real scores s, any shape.
 
     Returns:
-        A tensor of the shape of `scores`.
+        A tensor of the shape and dtype of `scores`, float32 at least.
 
     Raises:
         TypeError: `scores` has no floating-point dtype, or `phi` returns no tensor.
@@ -58,12 +72,18 @@ def conditional_risk(phi: Phi, eta: Tensor | float, scores: Tensor) -> Tensor:
     Chapter: calibration.
     """
     check_floating("scores", scores)
-    eta = _probability("eta", eta).to(scores)
+    eta = _probability("eta", eta)
     if eta.ndim:
         check_same_shape("eta", eta, "scores", scores)
-    return weighted(eta, evaluate(phi, scores)) + weighted(1 - eta, evaluate(phi, -scores))
+    return _share(phi, eta.to(scores), scores) + _share(phi, (1 - eta).to(scores), -scores)
 
 
+def _share(phi: Phi, probs: Tensor, margins: Tensor) -> Tensor:
+    impossible = (probs == 0) & ~evaluate(phi, margins).isfinite()  # moved to 0 before phi, so that the gradient is not 0 * inf either
+    return weighted(probs, evaluate(phi, torch.where(impossible, 0, margins))).to(margins.dtype)
+
+
+@full_precision
 def minimal_risk(phi: Phi, eta: Tensor | float) -> Tensor:
     r"""The least conditional risk of any score, $H(\eta) = \inf_s C_\eta(s)$.
 
@@ -87,10 +107,11 @@ def minimal_risk(phi: Phi, eta: Tensor | float) -> Tensor:
     Chapter: calibration.
     """
     eta = _probability("eta", eta)
-    wrong, right = both_sides(phi, _flat(eta))
+    wrong, right = both_sides(phi, _flat("eta", eta))
     return torch.minimum(wrong.risk, right.risk).reshape(eta.shape).to(eta.device)
 
 
+@full_precision
 def minimizer(phi: Phi, eta: Tensor | float) -> Tensor:
     r"""A score of least conditional risk, $\arg\min_s C_\eta(s)$: what training on phi aims at.
 
@@ -115,10 +136,11 @@ def minimizer(phi: Phi, eta: Tensor | float) -> Tensor:
     Chapter: surrogates.
     """
     eta = _probability("eta", eta)
-    wrong, right = both_sides(phi, _flat(eta))
+    wrong, right = both_sides(phi, _flat("eta", eta))
     return torch.where(right.risk <= wrong.risk, right.score, wrong.score).reshape(eta.shape).to(eta.device)
 
 
+@full_precision
 def psi_transform(phi: Phi, theta: Tensor | float) -> Tensor:
     r"""The least excess surrogate risk that an excess 0-1 risk of theta can have.
 
@@ -153,11 +175,13 @@ def psi_transform(phi: Phi, theta: Tensor | float) -> Tensor:
     Chapter: calibration.
     """
     theta = _probability("theta", theta)
-    knots = torch.unique(torch.cat([_knots(phi), _flat(theta)]))  # each theta is a knot: where psi-tilde is convex the hull changes nothing
-    psi = interpolate(*lower_hull(knots, _excess(phi, knots)), _flat(theta))
+    flat = _flat("theta", theta)
+    knots = torch.unique(torch.cat([_knots(phi), flat]))  # each theta is a knot: where psi-tilde is convex the hull changes nothing
+    psi = interpolate(*lower_hull(knots, _excess(phi, knots)), flat)
     return psi.reshape(theta.shape).to(theta.device)
 
 
+@full_precision
 def excess_risk_bound(phi: Phi, excess: Tensor | float) -> Tensor:
     r"""The largest excess 0-1 risk that an excess surrogate risk allows.
 
@@ -172,7 +196,7 @@ def excess_risk_bound(phi: Phi, excess: Tensor | float) -> Tensor:
 
     Raises:
         TypeError: `phi` returns no tensor.
-        ValueError: `excess` is negative or NaN.
+        ValueError: `excess` is negative, infinite or NaN.
 
     Example:
         >>> hinge, squared = lambda margins: (1 - margins).clamp(min=0), lambda margins: (1 - margins) ** 2
@@ -184,8 +208,9 @@ def excess_risk_bound(phi: Phi, excess: Tensor | float) -> Tensor:
 
     Chapter: calibration.
     """
-    excess = _in_interval("excess", excess, 0.0, float("inf"))
-    knots, allowance = _knots(phi), _flat(excess)
+    excess = _real("excess", excess, 0.0, torch.inf)
+    check_values("excess", excess, lambda e: (e >= 0) & e.isfinite(), "be finite and at least 0", lambda e: f"values from {e.min():g} to {e.max():g}")
+    knots, allowance = _knots(phi), _flat("excess", excess)
     corners = lower_hull(knots, _excess(phi, knots))
     low, high = torch.zeros_like(allowance), torch.ones_like(allowance)
     for _ in range(24):  # 2^-24 < 1e-7
@@ -209,6 +234,7 @@ class CalibrationCheck(NamedTuple):
     smallest_gap: float
 
 
+@full_precision
 def calibration_check(phi: Phi) -> CalibrationCheck:
     r"""Does a wrong sign cost something at every eta but 1/2?
 
@@ -256,6 +282,7 @@ class EstimateReport(NamedTuple):
     error: Tensor
 
 
+@full_precision
 def estimate_report(estimates: Tensor, eta: Tensor | float, *, weight: Tensor | None = None) -> EstimateReport:
     r"""What repeated estimates of eta are worth, as estimates and as decisions.
 
@@ -271,8 +298,8 @@ def estimate_report(estimates: Tensor, eta: Tensor | float, *, weight: Tensor | 
         An `EstimateReport` of tensors, one number a point: shape [] or [N].
 
     Raises:
-        TypeError: `estimates` has no floating-point dtype.
-        ValueError: a shape does not fit; `eta` lies outside [0, 1].
+        TypeError: `estimates` or `weight` has no floating-point dtype.
+        ValueError: a shape does not fit; `eta` lies outside [0, 1]; `weight` is no distribution.
 
     Example:
         >>> round(estimate_report(torch.tensor([0.44, 0.48]), 0.6).error.item(), 6)    # close to 0.6, and always on the wrong side
@@ -296,29 +323,37 @@ def estimate_report(estimates: Tensor, eta: Tensor | float, *, weight: Tensor | 
         check_same_shape("eta", eta, "estimates[0]", estimates[0])
     equal = estimates.new_full((len(estimates),), 1 / len(estimates))
     weight = equal if weight is None else weight
+    check_floating("weight", weight)
     check_same_shape("weight", weight, "the rows of `estimates`", equal)
+    check_distribution("weight", weight, 0)
+    weight = weight.to(estimates)
     mean = weight @ estimates
     bias_squared, variance = (mean - eta).square(), weight @ (estimates - mean).square()
-    wrong_side = weight @ ((estimates > 0.5) != (eta > 0.5)).to(weight)
+    wrong_side = weight @ torch.where(estimates.isnan(), estimates, (estimates > 0.5) != (eta > 0.5))
     error = torch.minimum(eta, 1 - eta) + (2 * eta - 1).abs() * wrong_side
     return EstimateReport(bias_squared, variance, bias_squared + variance, error)
 
 
-def _in_interval(parameter: str, value: Tensor | float, low: float, high: float) -> Tensor:
+def _real(parameter: str, value: Tensor | float, low: float, high: float) -> Tensor:
+    """A number that is finite and lies in [low, high], or real numbers of any dtype, in float64."""
     if not isinstance(value, Tensor):
-        check_number(parameter, value)
-    elif value.dtype.is_complex:
+        check_number(parameter, value, low=low, high=high)
+        return torch.tensor(value, dtype=torch.float64)
+    check_tensor(parameter, value)
+    if value.dtype.is_complex:
         wrong_type(parameter, "be real", str(value.dtype))
-    tensor = torch.as_tensor(value, dtype=torch.float64)
-    check_range(parameter, tensor, low, high)
-    return tensor
+    return value.double()
 
 
 def _probability(parameter: str, value: Tensor | float) -> Tensor:
-    return _in_interval(parameter, value, 0.0, 1.0)
+    probs = _real(parameter, value, 0.0, 1.0)
+    check_range(parameter, probs, 0.0, 1.0)
+    return probs
 
 
-def _flat(values: Tensor) -> Tensor:
+def _flat(parameter: str, values: Tensor) -> Tensor:
+    """The numbers that a search starts from."""
+    check_concrete(parameter, values)
     return values.detach().cpu().flatten().contiguous()
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from torch import Tensor
 
 from lossbook import margins
 from lossbook.consistency import calibration_check, conditional_risk, estimate_report, excess_risk_bound, minimal_risk, minimizer, psi_transform
+from tests.conftest import ROOT
 from tests.tolerances import assert_near
 
 THETAS = torch.cat([torch.linspace(0, 1, 29), torch.tensor([1e-3, 1e-2, 0.123456, 0.999])]).double()
@@ -195,6 +198,86 @@ def test_conditional_risk_under_transforms() -> None:
     assert_near(batched[:, 0], conditional_risk(margins.logistic, 0.3, scores.detach()))
 
 
+def test_an_impossible_label_has_no_gradient() -> None:
+    """0 * inf is 0 in the value, and 0 times an infinite slope in the gradient."""
+    scores = torch.tensor([1e4, 1.0], dtype=torch.float64, requires_grad=True)
+    risk = conditional_risk(margins.exponential, 1.0, scores)
+    (gradient,) = torch.autograd.grad(risk.sum(), scores)
+    assert risk.tolist() == [0, pytest.approx(math.exp(-1))]
+    assert gradient.tolist() == [0, pytest.approx(-math.exp(-1))]
+
+
+def test_a_share_close_to_one_leaves_the_other_its_digits() -> None:
+    """1 - eta is 0 in float32, but times phi(-20) it is half of the risk."""
+    found = conditional_risk(margins.exponential, 1 - 1e-9, torch.tensor([20.0]))
+    assert found.dtype == torch.float32
+    assert float(found) == pytest.approx(math.exp(-20) + 1e-9 * math.exp(20), rel=1e-5)
+
+
+@pytest.mark.parametrize("eta", [0.3, torch.tensor(0.3, dtype=torch.float64), torch.tensor([0.3, 0.6], dtype=torch.float64)])
+def test_phi_may_write_into_what_it_gets(eta: Tensor | float) -> None:
+    """It would otherwise overwrite the scores of the caller, or the grid of every later search."""
+
+    def in_place(m: Tensor) -> Tensor:
+        return m.neg_().exp_()
+
+    scores = torch.tensor([0.5, -1.0], dtype=torch.float64)
+    assert torch.equal(conditional_risk(in_place, 0.3, scores), conditional_risk(margins.exponential, 0.3, scores))
+    assert scores.tolist() == [0.5, -1.0]
+    for _ in range(2):
+        assert_near(minimal_risk(in_place, eta), margins.exponential.minimal_risk(eta))
+        assert_near(psi_transform(in_place, eta), margins.exponential.psi(eta), torch.float32)
+
+
+def test_the_search_wants_numbers() -> None:
+    """A tensor inside a transformation has none to be looked at, be it eta or what phi gives."""
+    words = r"should have values to be read, outside of vmap, torch.func and whole graphs; found a tensor inside of one\."
+    for function, name in ((minimal_risk, "eta"), (minimizer, "eta"), (psi_transform, "theta"), (excess_risk_bound, "excess")):
+        with pytest.raises(TypeError, match=f"`{name}` {words}"):
+            torch.vmap(lambda x, function=function: function(margins.hinge, x))(torch.tensor([0.2, 0.4]))
+    with pytest.raises(TypeError, match=rf"`phi\(margins\)` {words}"):
+        torch.func.grad(lambda a: torch.tensor(calibration_check(lambda m: a * margins.hinge(m)).smallest_gap))(torch.tensor(2.0))
+
+
+def test_the_search_is_the_same_wherever_it_is_first_used() -> None:
+    """Its grid lies on the CPU and takes part in autograd, though the module came in under another default device and in inference mode."""
+    program = """
+import torch, lossbook
+with torch.device("meta"), torch.inference_mode():
+    search = lossbook.consistency
+loss = lossbook.margins.squared
+eta = torch.tensor([0.5, 0.75], dtype=torch.float64)
+assert torch.allclose(search.minimal_risk(loss, eta), torch.tensor([1.0, 0.75], dtype=torch.float64))
+assert torch.allclose(search.psi_transform(loss, eta), eta.square())
+"""
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
+    assert run.returncode == 0, run.stderr
+
+
+def test_numbers_and_dtypes_of_all_kinds(dtype: torch.dtype) -> None:
+    eta = torch.tensor([0.25, 0.75], dtype=dtype)
+    assert minimal_risk(margins.squared, np.float32(0.25)) == minimal_risk(margins.squared, 0.25)
+    assert_near(minimal_risk(margins.squared, eta), torch.tensor([0.75, 0.75], dtype=torch.float64))
+    for whole in (torch.uint8, torch.int64, torch.uint64, torch.bool):
+        assert_near(minimal_risk(margins.squared, torch.tensor([0, 1], dtype=whole)), torch.zeros(2, dtype=torch.float64))
+    wide = torch.float64 if dtype == torch.float64 else torch.float32
+    assert conditional_risk(margins.squared, eta, eta).dtype == wide
+    assert {part.dtype for part in estimate_report(eta, 0.5, weight=eta.new_full((2,), 0.5).double())} == {wide}
+
+
+def test_autocast_changes_nothing(generator: torch.Generator) -> None:
+    estimates, weight = torch.rand(5, 3, generator=generator), torch.full((5,), 0.2)
+    plain = estimate_report(estimates, 0.6, weight=weight)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        for one, other in zip(plain, estimate_report(estimates, 0.6, weight=weight), strict=True):
+            assert torch.equal(one, other)
+
+
+def test_an_estimate_of_nan_decides_nothing() -> None:
+    report = estimate_report(torch.tensor([[0.2, 0.2], [math.nan, 0.9]]), 0.6)
+    assert all(part.isnan().tolist() == [True, False] for part in report)
+
+
 def test_estimate_report_adds_up(generator: torch.Generator) -> None:
     estimates = torch.rand(400, 7, generator=generator, dtype=torch.float64)
     eta = torch.rand(7, generator=generator, dtype=torch.float64)
@@ -225,13 +308,31 @@ def test_estimate_report_of_a_weighted_pair() -> None:
         (lambda: minimizer(margins.hinge, torch.tensor([2.0])), ValueError, r"`eta` should lie in \[0, 1\]"),
         (lambda: conditional_risk(margins.hinge, 0.5, torch.tensor([1])), TypeError, "`scores` should have a floating-point dtype"),
         (lambda: conditional_risk(margins.hinge, torch.rand(2), torch.rand(3)), ValueError, r"`eta` should have shape \(3,\) to match `scores`"),
-        (lambda: excess_risk_bound(margins.hinge, -1.0), ValueError, "`excess` should lie in"),
+        *(
+            (lambda excess=excess: excess_risk_bound(margins.hinge, excess), ValueError, f"`excess` should be finite and at least 0; found {found}")
+            for excess, found in (
+                (-1.0, "-1.0"),
+                (math.inf, "inf"),
+                (torch.tensor([0.5, -1.0]), "values from -1 to 0.5"),
+                (torch.tensor(math.inf), "values from inf to inf"),
+                (torch.tensor(math.nan), "values from nan to nan"),
+            )
+        ),
+        (lambda: minimal_risk(margins.hinge, torch.ones(2).to_sparse()), TypeError, "`eta` should be a dense tensor"),
+        (lambda: minimizer(margins.hinge, torch.tensor([1j])), TypeError, "`eta` should be real"),
         (lambda: calibration_check(lambda m: None), TypeError, "`phi` should return a torch.Tensor"),
         (lambda: estimate_report(torch.rand(2, 2, 2), 0.5), ValueError, "`estimates` should have shape"),
         (lambda: estimate_report(torch.tensor([1]), 0.5), TypeError, "`estimates` should have a floating-point dtype"),
         (lambda: estimate_report(torch.rand(3, 2), torch.rand(3)), ValueError, r"`eta` should have shape \(2,\)"),
         (lambda: estimate_report(torch.rand(3), 1.2), ValueError, r"`eta` should lie in \[0, 1\]"),
         (lambda: estimate_report(torch.rand(3), 0.2, weight=torch.rand(2)), ValueError, r"`weight` should have shape \(3,\)"),
+        (
+            lambda: estimate_report(torch.rand(2), 0.2, weight=torch.tensor([0.9, 0.9])),
+            ValueError,
+            "`weight` should sum to 1 along axis 0; found a sum",
+        ),
+        (lambda: estimate_report(torch.rand(2), 0.2, weight=torch.tensor([1.5, -0.5])), ValueError, r"`weight` should lie in \[0, 1\]"),
+        (lambda: estimate_report(torch.rand(2), 0.2, weight=torch.tensor([1, 0])), TypeError, "`weight` should have a floating-point dtype"),
     ],
 )
 def test_errors_name_parameter_expectation_and_finding(call, error: type[Exception], message: str) -> None:

@@ -55,7 +55,7 @@ def test_a_scale_for_each_row() -> None:
 
 @pytest.mark.parametrize("bits", range(2, 25))
 def test_the_largest_numbers_of_a_dtype_stay_finite(dtype: torch.dtype, bits: int) -> None:
-    """(max / n) n, rounded up twice, is an infinity for every third n."""
+    """(max / n) n, rounded up twice, is an infinity for most n."""
     largest = torch.finfo(dtype).max
     values = largest * (1 - torch.arange(20, dtype=torch.float64) * torch.finfo(dtype).eps / 2)
     for value in values.to(dtype).tolist():

@@ -15,6 +15,13 @@ OWN: dict[str, Callable[[], Arguments]] = {}
 READ = "should have values to be read, outside of vmap, torch.func and whole graphs"
 REFUSED: dict[tuple[str, str], str] = {
     **{(path, "multiclass.optimal_scores"): READ for path in ("vmap", "torch.func.vjp", "compiled, one graph")},  # a linear program of scipy's
+    **{  # a search that goes where the numbers are
+        (path, f"consistency.{name}"): READ
+        for name in ("minimal_risk", "minimizer", "psi_transform", "excess_risk_bound")
+        for path in ("vmap", "torch.func.vjp", "compiled, one graph")
+    },
+    ("compiled, one graph", "consistency.calibration_check"): READ,
+    **{(path, "zero_one.best_line"): READ for path in ("vmap", "torch.func.vjp", "compiled, one graph")},
     ("vmap", "privacy.RandomizedResponse.privatize"): "vmap: called random operation",  # torch's: the same for all, or not?
     ("compiled, one graph", "privacy.RandomizedResponse.privatize"): "Generator",  # which no graph of torch's holds
 }

@@ -21,7 +21,6 @@ from tests.public.kinds import (
     UNIT,
     Arguments,
     Spec,
-    always,
     array,
     callable_,
     choice,
@@ -249,7 +248,6 @@ SPECS = [
         MARGINS,
         check=slope_check,
         narrow=False,
-        hides_nan={"margins": always},
     ),
     Spec(
         "margins.MarginLoss.scaled",

@@ -411,7 +411,6 @@ SPECS = [
         {"estimates": tensor(sized=False), "eta": tensor(floating=None, low=0, high=1)},
         reference=report_reference,
         narrow=False,
-        hides_nan={"estimates": always},  # NaN is above 1/2 for no comparison; bias and variance are NaN
     ),
     Spec(
         "decisions.cost_threshold",
