@@ -126,6 +126,12 @@ def test_nothing_hangs_on_speed(path: Path) -> None:
         assert offences(path.read_text(encoding="utf-8"), opener=name in OPENERS) == []
 
 
+def test_no_benchmark_gives_up_on_a_slow_machine() -> None:
+    """Seconds are their business, and how long they may take is not."""
+    for path in sorted((ROOT / "benchmarks").glob("*.py")):
+        assert not [offence for offence in offences(path.read_text(encoding="utf-8")) if "a time-out of its own" in offence], path.name
+
+
 @pytest.mark.parametrize("chapter", CHAPTERS)
 def test_no_cell_of_a_chapter_does(chapter: str) -> None:
     code = "\n".join(re.sub(r"^[%!].*$", "", code, flags=re.MULTILINE) for _, code in cells(chapter))
