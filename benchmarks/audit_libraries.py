@@ -280,6 +280,22 @@ NOTES = [
     ),
     Note(
         "kornia",
+        "FocalLoss(gamma=0)",
+        "reduction",
+        "convention",
+        "The mean divides by the classes too, as its documentation says: with gamma 0 and three classes it is a third of torch's cross-entropy.",
+        "",
+    ),
+    Note(
+        "monai",
+        "FocalLoss(softmax)",
+        "reduction",
+        "defect",
+        "For scores [N, K] without pixels, the mean over 'all pixels' runs over everything: the sum that is asked for is the mean.",
+        "",
+    ),
+    Note(
+        "kornia",
         "FocalLoss",
         "ignored",
         "convention",

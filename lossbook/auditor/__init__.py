@@ -8,21 +8,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import operator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
-from lossbook._core.checks import check_choice, wrong_type, wrong_value
-from lossbook.auditor._bench import SHAPES, TARGETS, Bench, Check, LossRaised
-from lossbook.auditor._report import Finding, Report
+import torch
+
+from lossbook._core.checks import check_callable, check_choice, check_count, wrong_type, wrong_value
+from lossbook._core.door import plain_arguments
+from lossbook.auditor._bench import AXES, SHAPES, TARGETS, Bench, Check, LossRaised
+from lossbook.auditor._report import Finding, Report, settled
 
 __all__ = ["Finding", "Report", "audit"]
 
 
+@plain_arguments
 def audit(
     loss: Callable[..., Any],
     *,
     kind: str = "margin",
-    shape: tuple[int, ...] | None = None,
+    shape: Sequence[int] | None = None,
     targets: str | None = None,
     compile: bool | str = False,
     name: str | None = None,
@@ -41,11 +48,12 @@ def audit(
         seed: Of the random inputs.
 
     Returns:
-        A `Report`. Its findings are checks, whose failure is a defect, and facts, which are neither good nor bad.
+        A `Report`. Its findings are checks, whose failure is a defect, and facts, which are neither good nor bad. What the loss refuses by an error,
+        such as half precision where torch has no kernel for it, is "not supported": loud, and so no defect.
 
     Raises:
-        TypeError: `loss` cannot be called.
-        ValueError: An unknown kind, form of targets or shape; or the loss raises on an ordinary input, which the message gives.
+        TypeError: `loss` cannot be called, or is a class; a shape, seed or name of another type.
+        ValueError: An unknown kind, form of targets, shape or backend; or the loss raises on an ordinary input, which the message gives.
 
     Example:
         >>> import torch
@@ -56,27 +64,41 @@ def audit(
         'the gradient is nan: label 0, logit 100 in float64'
 
     Conventions:
-        An infinity counts as a defect only where the number itself would fit into the dtype: e^10000 does not, ln(1 + e^10000) does. What no
-        input shows is not found; boxes and images are checked at a few sizes, consistency for two and three classes.
+        A wrong number in silence is a defect, an error is not. An infinity counts as a defect only where the number itself would fit into the
+        dtype: e^10000 does not, ln(1 + e^10000) does. What no input shows is not found; boxes and images are checked at a few sizes, consistency
+        for two and three classes.
 
     Chapter: audit.
     """
     from lossbook.auditor import _figure, _suites  # with the first audit, and not with every import
 
-    if not callable(loss):
-        wrong_type("loss", "be callable", type(loss).__name__)
+    _check_loss(loss)
     check_choice("kind", kind, tuple(TARGETS))
     form = TARGETS[kind][0] if targets is None else targets
     check_choice("targets", form, TARGETS[kind])
+    check_count("seed", seed, low=0)
+    if seed >= 2**32:
+        wrong_value("seed", "be below 2^32", seed)
+    if name is not None and not isinstance(name, str):
+        wrong_type("name", "be text", type(name).__name__)
+    backend = _backend(compile)
     bench = Bench(loss, kind, SHAPES[kind] if shape is None else _fitting(kind, shape), form, seed)
-    called = name or getattr(loss, "__name__", None) or getattr(loss, "name", None) or type(loss).__name__
-    try:
-        bench.slope(bench.draw())
-    except LossRaised as error:
-        wrong_value("loss", f"take logits of shape {bench.shape} and targets that are {form}", str(error))
-    properties: dict[str, Any] = {}
-    findings = tuple(finding for check in _suites.suite(kind, properties, compile) for finding in _tried(check, bench))
-    return Report(called, kind, findings, properties, lambda: _figure.picture(bench, called))
+    with _alone():
+        try:
+            bench.slope(bench.draw())
+        except LossRaised as error:
+            wrong_value("loss", f"take logits of shape {bench.shape} and targets that are {form}", str(error))
+        properties: dict[str, Any] = {}
+        checks = _suites.suite(kind, properties, backend)
+        findings = tuple(settled(finding) for check in checks for finding in _tried(check, bench))
+        return Report(name or _called(loss), kind, findings, properties, _figure.curves(bench))
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Whatever mode of torch's the caller is in, and its random numbers, have no part in an audit."""
+    with torch.inference_mode(False), torch.enable_grad(), torch.autocast("cpu", enabled=False), torch.random.fork_rng(devices=[]):
+        yield
 
 
 def _tried(check: Check, bench: Bench) -> Iterator[Finding]:
@@ -88,16 +110,37 @@ def _tried(check: Check, bench: Bench) -> Iterator[Finding]:
         yield Finding(name, None, "error", f"the loss raised {error}")
 
 
-def _fitting(kind: str, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """A shape that this kind can have, with at least two examples."""
-    shape = tuple(shape)
-    axes = {"margin": 1, "binary": 1, "multiclass": 2, "boxes": 2}[kind]
-    if (
-        len(shape) < axes
-        or min(shape, default=0) < 1
-        or shape[0] < 2
-        or (kind == "boxes" and shape[1:] != (4,))
-        or (kind == "margin" and len(shape) > 1)
-    ):
-        wrong_value("shape", f"be like {SHAPES[kind]}, with two examples or more", shape)
-    return shape
+def _called(loss: Any) -> str:
+    """What a loss is called: by its own name, or by that of what `partial` binds."""
+    inner = loss.func if isinstance(loss, partial) else loss
+    return str(getattr(inner, "__name__", None) or getattr(inner, "name", None) or type(inner).__name__)
+
+
+def _check_loss(loss: Any) -> None:
+    """`loss` can be called with tensors; a class would make an object of them."""
+    if isinstance(loss, type):
+        wrong_type("loss", "be a function, or an object that can be called", f"the class {loss.__name__}")
+    check_callable("loss", loss)
+
+
+def _backend(compile: Any) -> str | None:
+    """The backend of torch.compile that is asked for."""
+    if isinstance(compile, bool):
+        return "inductor" if compile else None
+    if not isinstance(compile, str):
+        wrong_type("compile", "be True, False or the name of a backend", type(compile).__name__)
+    check_choice("compile", compile, torch.compiler.list_backends(exclude_tags=()))
+    return compile
+
+
+def _fitting(kind: str, shape: Any) -> tuple[int, ...]:
+    """A shape that this kind can have, with at least two examples, and two classes where there are classes."""
+    try:
+        sizes = tuple(operator.index(size) for size in shape)
+    except TypeError:
+        wrong_type("shape", "be a sequence of integers", repr(shape))
+    fits = len(sizes) >= AXES[kind] and min(sizes) >= 1 and sizes[0] >= 2
+    fits &= {"margin": len(sizes) == 1, "binary": True, "multiclass": fits and sizes[1] >= 2, "boxes": sizes[1:] == (4,)}[kind]
+    if not fits:
+        wrong_value("shape", f"be like {SHAPES[kind]}, with two examples or more{' and two classes' * (kind == 'multiclass')}", sizes)
+    return sizes

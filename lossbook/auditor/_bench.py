@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ from lossbook.auditor._report import Finding
 DTYPES = {"float64": torch.float64, "float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 TARGETS = {"margin": ("none",), "binary": ("floats", "labels", "signs"), "multiclass": ("labels", "one_hot"), "boxes": ("boxes",)}
 SHAPES = {"margin": (5,), "binary": (5,), "multiclass": (5, 3), "boxes": (5, 4)}
+AXES = {kind: len(shape) for kind, shape in SHAPES.items()}
 
 
 class LossRaised(Exception):
@@ -65,6 +67,17 @@ class Bench:
         labels = labels[torch.randperm(shape[0], generator=generator)]
         return Case(logits, self.truth(labels))
 
+    def bad(self) -> Case:
+        """A case that a careful loss refuses: a class that there is not, a target of 2, a box with its corners swapped."""
+        case = self.draw()
+        if self.kind == "boxes":
+            return Case(case.logits[:, [2, 3, 0, 1]], case.targets)
+        if case.targets is None:
+            return case
+        targets = case.targets.clone()
+        targets[0] = self.classes if self.targets == "labels" else 2
+        return Case(case.logits, targets)
+
     def truth(self, labels: Tensor) -> Tensor:
         """Class ids in the form that the loss takes, in float64 where that is a form of numbers."""
         if self.targets == "labels":
@@ -85,15 +98,21 @@ class Bench:
     def value(self, case: Case) -> Tensor:
         """What the loss returns. Raises LossRaised with what the loss raised."""
         arguments = [case.logits] if case.targets is None else [case.logits, case.targets]
-        try:
+        with quoted():
             result = self.loss(*arguments)
-        except Exception as error:
-            raise LossRaised(f"{type(error).__name__}: {_first_line(error)}") from error
         if not isinstance(result, Tensor) or not result.is_floating_point():
             raise LossRaised(f"it returned {type(result).__name__} instead of a floating-point tensor")
         if self.kind == "margin" and result.shape != case.logits.shape:
             raise LossRaised(f"it returned shape {tuple(result.shape)} for margins of shape {tuple(case.logits.shape)}")
         return result
+
+    def refusal(self, dtype: torch.dtype) -> str:
+        """What the loss raises on an ordinary input of that dtype; empty where it takes it."""
+        try:
+            self.slope(self.draw().to(dtype))
+        except LossRaised as error:
+            return str(error)
+        return ""
 
     @cached_property
     def is_blunt(self) -> bool:
@@ -113,13 +132,14 @@ class Bench:
         """The sum of what the loss returns, in float64, so that adding up overflows nothing."""
         return self.value(case).double().sum()
 
-    def slope(self, case: Case) -> tuple[Tensor, Tensor]:
-        """The value and the gradient in the logits; no gradient at all reads as 0."""
+    def slope(self, case: Case, handed: Callable[[Case], Case] = lambda case: case) -> tuple[Tensor, Tensor]:
+        """The value and the gradient in the logits; no gradient at all reads as 0. `handed` is the case as the loss gets it."""
         logits = case.logits.detach().clone().requires_grad_()
-        value = self.value(Case(logits, case.targets))
+        value = self.value(handed(Case(logits, case.targets)))
         if not value.requires_grad:
             return value, torch.zeros_like(logits)
-        (gradient,) = torch.autograd.grad(value.sum(), logits, allow_unused=True)
+        with quoted():
+            (gradient,) = torch.autograd.grad(value.sum(), logits, allow_unused=True)
         return value.detach(), torch.zeros_like(logits) if gradient is None else gradient
 
 
@@ -136,9 +156,16 @@ def _boxes(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
     return torch.cat([5 * low, 5 * low + 1 + 3 * side], -1).round(decimals=2)
 
 
-def _first_line(error: Exception) -> str:
-    text = str(error).strip().splitlines()
-    return text[0][:120] if text else "without a message"
+@contextmanager
+def quoted() -> Iterator[None]:
+    """Whatever is raised, as LossRaised in one line."""
+    try:
+        yield
+    except LossRaised:
+        raise
+    except Exception as error:
+        lines = str(error).strip().splitlines()
+        raise LossRaised(f"{type(error).__name__}: {lines[0][:120] if lines else 'without a message'}") from error
 
 
 def written(tensor: Tensor) -> str:
@@ -155,6 +182,6 @@ def shows(case: Case, *lines: str, gradient: bool = False) -> str:
     return "\n".join([f"logits = {written(case.logits)}{ask}", f"targets = {written(case.targets)}", *lines])
 
 
-def call(case: Case) -> str:
-    """The call of the loss on that case."""
-    return "loss(logits)" if case.targets is None else "loss(logits, targets)"
+def call(case: Case, *, loss: str = "loss", logits: str = "logits", targets: str = "targets") -> str:
+    """The call of the loss on that case, with what is written for its parts."""
+    return f"{loss}({logits})" if case.targets is None else f"{loss}({logits}, {targets})"

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lossbook.auditor._bench import DTYPES, Bench, Case, LossRaised, call, shows
-from lossbook.auditor._report import Finding
+from lossbook.auditor._report import Finding, not_supported
 
 PAIRS = {  # box, target
     "equal": ((0, 0, 2, 2), (0, 0, 2, 2)),
@@ -31,6 +31,10 @@ def _pair(box: tuple[float, ...], target: tuple[float, ...]) -> Case:
 def finite(bench: Bench) -> Iterator[Finding]:
     """One finding a dtype: the first pair whose value or gradient is not finite although it is in float64, or not even there."""
     for name, dtype in DTYPES.items():
+        refusal = bench.refusal(dtype)
+        if refusal:
+            yield not_supported(f"finite_{name}", refusal)
+            continue
         try:
             yield next((found for words, pair in PAIRS.items() if (found := _fault(bench, words, _pair(*pair), dtype))), _fine(name))
         except LossRaised as error:

@@ -2,56 +2,57 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from lossbook.auditor._bench import Bench, Case
+from lossbook.auditor._bench import Bench, Case, LossRaised
+from lossbook.auditor._report import Curves
 
-SCORES = torch.linspace(-6, 6, 241, dtype=torch.float64)
+SCORES = torch.linspace(-6, 6, 121, dtype=torch.float64)
 
 
-def picture(bench: Bench, name: str) -> tuple[Any, str]:
+def curves(bench: Bench) -> Curves | None:
+    """Numbers to draw, so that a report needs its loss no more; None where the loss raises along the line."""
+    try:
+        return _curves(bench)
+    except LossRaised:
+        return None
+
+
+def picture(curves: Curves, name: str, kind: str) -> tuple[Any, str]:
     """A figure, and the sentence that says what it shows."""
     from lossbook import plots
 
     figure, axes = plots.subplots(height=2.9)
-    curves, label, words = _curves(bench)
-    for (title, values), color, dash in zip(curves.items(), ("blue", "orange"), ("-", "--"), strict=False):
-        axes.plot(SCORES, values, dash, color=plots.COLORS[color], label=title)
-    if bench.kind == "margin":
-        axes.plot(SCORES, (SCORES <= 0).double(), ":", color=plots.COLORS["ink"], label="0-1 loss")
-    low, high = (float(edge(torch.cat(list(curves.values())))) for edge in (_least, _most))
-    axes.set(xlim=(-6, 6), ylim=(min(0.0, low), 1.05 * min(high, 12.0) + 0.05), xlabel=label, ylabel="loss")
+    for (title, values), color, dash in zip(curves.lines.items(), ("blue", "orange"), ("-", "--"), strict=False):
+        axes.plot(curves.scores, values, dash, color=plots.COLORS[color], label=title)
+    if kind == "margin":
+        axes.plot(curves.scores, [float(score <= 0) for score in curves.scores], ":", color=plots.COLORS["ink"], label="0-1 loss")
+    finite = [value for values in curves.lines.values() for value in values if math.isfinite(value)]
+    low, high = min(finite, default=0.0), max(finite, default=1.0)
+    bottom = min(0.0, low)
+    axes.set(xlim=(-6, 6), ylim=(bottom, max(bottom, 1.05 * min(high, 12.0)) + 0.05), xlabel=curves.label, ylabel="loss")
     axes.legend(loc="upper right")
-    return figure, f"The curve of {name} along {words}, from {low:.3g} to {high:.3g}."
+    return figure, f"The curve of {name} along {curves.words}, from {low:.3g} to {high:.3g}."
 
 
-def _least(values: Tensor) -> Tensor:
-    return values[values.isfinite()].amin() if bool(values.isfinite().any()) else torch.tensor(0.0)
-
-
-def _most(values: Tensor) -> Tensor:
-    return values[values.isfinite()].amax() if bool(values.isfinite().any()) else torch.tensor(1.0)
-
-
-def _curves(bench: Bench) -> tuple[dict[str, Tensor], str, str]:
-    """Curves by name, the axis' label, and what the line is."""
+def _curves(bench: Bench) -> Curves:
     if bench.kind == "boxes":
-        cases = [_pushed(float(shift)) for shift in SCORES]
-        return {"two boxes of side 2": _losses(bench, cases)}, "how far one is pushed sideways", "a push of one box past another"
+        cases = {"two boxes of side 2": [_pushed(float(shift)) for shift in SCORES]}
+        return _line(bench, cases, "how far one is pushed sideways", "a push of one box past another")
     if bench.kind == "multiclass":
         first = torch.zeros(bench.classes, dtype=torch.float64).index_fill(0, torch.tensor([0]), 1.0)
-        lines = {title: _losses(bench, [bench.single(score * first, label) for score in SCORES]) for title, label in (("label 0", 0), ("label 1", 1))}
-        return lines, "logit of class 0, the others at 0", "the logit of one class"
-    labels = (("the loss", 1),) if bench.kind == "margin" else (("label 1", 1), ("label 0", 0))
-    lines = {title: _losses(bench, [bench.single(score, label) for score in SCORES]) for title, label in labels}
-    return lines, "margin" if bench.kind == "margin" else "logit", "the margin" if bench.kind == "margin" else "the logit"
+        cases = {f"label {label}": [bench.single(score * first, label) for score in SCORES] for label in range(min(2, bench.classes))}
+        return _line(bench, cases, "logit of class 0, the others at 0", "the logit of one class")
+    word, labels = ("margin", {"the loss": 1}) if bench.kind == "margin" else ("logit", {"label 1": 1, "label 0": 0})
+    return _line(bench, {title: [bench.single(score, label) for score in SCORES] for title, label in labels.items()}, word, f"the {word}")
 
 
-def _losses(bench: Bench, cases: list[Case]) -> Tensor:
-    return torch.stack([bench.value(case).detach().double().mean() for case in cases])
+def _line(bench: Bench, cases: dict[str, list[Case]], label: str, words: str) -> Curves:
+    lines = {title: tuple(float(bench.value(case).detach().double().mean()) for case in line) for title, line in cases.items()}
+    return Curves(tuple(SCORES.tolist()), lines, label, words)
 
 
 def _pushed(shift: float) -> Case:

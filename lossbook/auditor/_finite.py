@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lossbook.auditor._bench import DTYPES, Bench, Case, LossRaised, call, shows
-from lossbook.auditor._report import Finding
+from lossbook.auditor._report import Finding, not_supported
 
 FAR = (20.0, 100.0, 1e4)
 NEAR = (0.1, 1.0, 5.0, 10.0, 15.0, 20.0, 50.0)
@@ -44,6 +44,10 @@ def _unit(classes: int, place: int) -> Tensor:
 def finite(bench: Bench) -> Iterator[Finding]:
     """One finding a dtype: the first case, from near to far, whose value or gradient is not finite although the number would fit."""
     for name, dtype in DTYPES.items():
+        refusal = bench.refusal(dtype)
+        if refusal:
+            yield not_supported(f"finite_{name}", refusal)
+            continue
         try:
             fault = next((found for t in FAR for ray in rays(bench) if (found := _fault(bench, ray, t, dtype))), None)
         except LossRaised as error:
