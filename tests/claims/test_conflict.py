@@ -20,10 +20,12 @@ def test_numbers_of_the_ledger() -> None:
 
 @pytest.mark.parametrize(("angle", "ratio", "hurts"), [(170, 1.0, False), (170, 2.0, True), (100, 2.0, False), (100, 7.0, True), (80, 50.0, False)])
 def test_the_rule_at_angles_done_by_hand(angle: float, ratio: float, hurts: bool) -> None:
-    """cos 100° = -0.1736, so the length must exceed 1 / 0.1736 = 5.76; cos 170° = -0.985."""
-    first = ratio * torch.tensor([math.cos(math.radians(angle)), math.sin(math.radians(angle))])
-    second = torch.tensor([1.0, 0.0])
-    assert (float((first + second) @ second) < 0) == hurts
+    """cos 100° = -0.1736, so the length must exceed 1 / 0.1736 = 5.76; cos 170° = -0.985. Surgery leaves sin² of the second gradient's square."""
+    cosine, sine = math.cos(math.radians(angle)), math.sin(math.radians(angle))
+    gradients = torch.tensor([[ratio * cosine, ratio * sine], [1.0, 0.0]], dtype=torch.float64)
+    along_the_second = 1 + ratio * cosine  # what the plain sum moves it
+    assert (along_the_second < 0) == hurts
+    assert float(claims.pcgrad(gradients) @ gradients[1]) == pytest.approx(sine**2 if cosine < 0 else along_the_second)
 
 
 def test_a_surgery_that_hurts_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Claim C40: measured anew, its verdict, and asserts of their own."""
+"""C40: confirmed by hand, not through the claim's code."""
 
 from __future__ import annotations
 

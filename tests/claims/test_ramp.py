@@ -1,4 +1,4 @@
-"""Claims C28 to C31 and the extra X04: each measured anew, its verdict, and an assert of its own that does not go through the claim's code."""
+"""C28 to C31 and the extra X04: each number is confirmed by other means, not through the claim's code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Claims C02, C03, C07, C08, C10 to C14: each measured anew, its verdict, and an assert of its own that does not go through the claim's code."""
+"""C02, C03, C07, C08, C10 to C14: each number is confirmed by other means, not through the claim's code."""
 
 from __future__ import annotations
 
