@@ -109,8 +109,8 @@ class RandomizedResponse:
         own = self._log_probs_of(logits, noisy, reduction)
         lie = -self.epsilon - math.log1p((self.num_classes - 1) * math.exp(-self.epsilon))  # ln P(one given lie) = -ln(e^ε + K - 1)
         honest = lie + self.epsilon + math.log(-math.expm1(-self.epsilon))  # ln(P(truth) - P(lie)) = ln P(lie) + ln(e^ε - 1)
-        lowest = torch.finfo(own.dtype).min  # differences of logits may overflow, and ε may be more than the dtype holds
-        return reduce(-logaddexp(own.clamp(min=lowest) + honest, torch.full_like(own, max(lie, lowest))), reduction)
+        lies = torch.full_like(own, max(lie, torch.finfo(own.dtype).min))  # ε may be more than the dtype holds
+        return reduce(-logaddexp(own + honest, lies), reduction)
 
     @full_precision
     def backward_loss(self, logits: Tensor, noisy: Tensor, *, reduction: Reduction = "mean") -> Tensor:

@@ -477,6 +477,7 @@ def test_every_second_derivative_there_is(loss: Callable[..., Tensor], generator
         assert torch.autograd.gradgradcheck(lambda logits: loss(logits, labels), logits, check_batched_grad=True, check_fwd_over_rev=True)
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")  # torch's own forward mode scripts its decompositions
 @by_label
 def test_logits_at_the_ends_of_their_dtype(loss: Callable[..., Tensor], dtype: torch.dtype) -> None:
     """No NaN, and finite gradients, where differences of logits overflow; by forward mode the same."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -240,6 +242,264 @@ def test_targets_may_want_a_gradient_too(generator: torch.Generator) -> None:
     targets = targets.requires_grad_()
     found = torch.autograd.grad(focal.sigmoid_focal_loss(logits, targets), targets)[0]
     assert_near(found, torch.autograd.grad(torchvision_focal(logits, targets, 2.0, None).mean(), targets)[0])
+
+
+# --- the gradient that is computed beforehand ----------------------------------------------------------------------------------------------------
+
+SIZES = pytest.mark.parametrize("count", [50, 4 * PIECE + 77], ids=["one piece", "many pieces"])
+
+
+@SIZES
+def test_a_gradient_is_its_owners(count: int, generator: torch.Generator) -> None:
+    """Whoever keeps it, writes to it, resizes it or asks again: the next one is right, and nobody else's is changed."""
+    logits, targets = draw(count, generator)
+    expected = with_gradient(lambda x: torchvision_focal(x, targets, 2.0, None).mean(), logits)[1]
+    leaf, kept = logits.clone().requires_grad_(), []
+    leaf.register_hook(kept.append)
+    loss = focal.sigmoid_focal_loss(leaf, targets)
+    (first,) = torch.autograd.grad(loss, leaf, retain_graph=True)
+    first.zero_().resize_(2 * count)
+    (second,) = torch.autograd.grad(loss, leaf, retain_graph=True)
+    second.mul_(7)
+    loss.backward(retain_graph=True)
+    assert_near(leaf.grad, expected)
+    leaf.grad.zero_()
+    (-3 * loss).backward()
+    assert_near(leaf.grad, -3 * expected)
+    assert_near(kept[2], expected)
+    assert_near(second, 7 * expected)
+
+
+@SIZES
+def test_a_gradient_asked_for_in_any_mode(count: int, generator: torch.Generator) -> None:
+    logits, targets = draw(count, generator)
+    expected = with_gradient(lambda x: torchvision_focal(x, targets, 2.0, None).mean(), logits)[1]
+    for mode in (torch.no_grad, torch.inference_mode, torch.enable_grad):
+        leaf = logits.clone().requires_grad_()
+        loss = focal.sigmoid_focal_loss(leaf, targets)
+        with mode():
+            loss.backward(retain_graph=True)
+            loss.backward()
+        assert_near(leaf.grad, 2 * expected)
+    with torch.autograd.graph.save_on_cpu():
+        loss = focal.sigmoid_focal_loss(leaf, targets)
+    assert_near(torch.autograd.grad(loss, leaf)[0], expected)
+    again = torch.utils.checkpoint.checkpoint(lambda x: focal.sigmoid_focal_loss(x, targets), leaf, use_reentrant=False)
+    assert_near(torch.autograd.grad(again, leaf)[0], expected)
+
+
+@SIZES
+def test_a_penalty_on_the_gradient(count: int, generator: torch.Generator) -> None:
+    logits, targets = draw(count, generator)
+
+    def penalty(loss: Callable[[Tensor], Tensor], first: bool) -> Tensor:
+        leaf = logits.clone().requires_grad_()
+        value = loss(leaf)
+        if first:  # what is computed beforehand is gone
+            torch.autograd.grad(value, leaf, retain_graph=True)
+        (slope,) = torch.autograd.grad(value, leaf, create_graph=True)
+        return torch.autograd.grad((count * slope.square()).sum() + value, leaf)[0]
+
+    expected = penalty(lambda x: torchvision_focal(x, targets, 2.0, None).mean(), False)
+    for first in (False, True):
+        assert_near(penalty(lambda x: focal.sigmoid_focal_loss(x, targets), first), expected)
+
+
+@SIZES
+def test_an_upstream_gradient_is_read_and_not_written(count: int, generator: torch.Generator) -> None:
+    """Stored whole, or one number for all."""
+    logits, targets = draw(count, generator)
+    expected = with_gradient(lambda x: torchvision_focal(x, targets, 2.0, None).sum(), logits)[1]
+    one = torch.tensor(0.5, dtype=torch.float64)
+    for upstream in (one.expand(count), one.repeat(count)):
+        leaf = logits.clone().requires_grad_()
+        focal.sigmoid_focal_loss(leaf, targets, reduction="none").backward(upstream)
+        assert_near(leaf.grad, expected / 2)
+        assert bool((upstream == 0.5).all())
+
+
+ORDERS: dict[str, Callable[[Tensor], Tensor]] = {
+    "mT": lambda x: x[: 2**18].view(4, 8, -1).mT,
+    "permuted": lambda x: x[: 2**18].view(4, 8, -1, 16).permute(3, 0, 2, 1),
+    "backwards": lambda x: x.flip(0),
+    "every other": lambda x: torch.stack([x, x + 77], 1)[:, 0],
+    "cropped": lambda x: x[: 2**18].view(512, 512)[3:-3, 5:-5],
+    "channels last": lambda x: x[: 2**18].view(4, 8, -1, 16).contiguous(memory_format=torch.channels_last),
+    "expanded rows": lambda x: x[:512].expand(400, 512),
+    "expanded columns": lambda x: x[:512, None].expand(512, 400),
+}
+
+
+@pytest.mark.parametrize("reduction", ["mean", "none"])
+@pytest.mark.parametrize("order", ORDERS)
+def test_many_pieces_in_any_memory_order(order: str, reduction: str, generator: torch.Generator) -> None:
+    """Of the logits, of the targets, and of both."""
+    logits, targets = draw(4 * PIECE + 77, generator)
+    stored, plainly = ORDERS[order], lambda x: ORDERS[order](x).clone(memory_format=torch.contiguous_format)
+    weights = torch.randn(() if reduction == "mean" else plainly(logits).shape, generator=generator, dtype=torch.float64)
+    losses = torchvision_focal(plainly(leaf := logits.clone().requires_grad_()), plainly(targets), 2.0, None)
+    (expected,) = torch.autograd.grad((weights * (losses.mean() if reduction == "mean" else losses)).sum(), leaf)
+    for one, other in ((stored, plainly), (plainly, stored), (stored, stored)):
+        found = focal.sigmoid_focal_loss(one(leaf), other(targets), reduction=reduction)
+        assert_near(found, losses.mean() if reduction == "mean" else losses)
+        assert_near(torch.autograd.grad((weights * found).sum(), leaf)[0], expected)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "none"])
+def test_many_gradients_at_once(reduction: str, generator: torch.Generator) -> None:
+    logits, targets = draw(9, generator)
+    for soft in (targets, 0.7 * targets):
+        function = lambda x, soft=soft: focal.sigmoid_focal_loss(x, soft, alpha=0.25, reduction=reduction)  # noqa: E731
+        each = {"check_batched_grad": True, "check_forward_ad": True, "check_batched_forward_grad": True}
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*torch.jit", category=DeprecationWarning)  # torch's own forward mode scripts
+            assert torch.autograd.gradcheck(function, logits.clone().requires_grad_(), **each)
+        found = torch.autograd.functional.jacobian(function, logits, vectorize=True)
+        plain = torchvision_focal(leaf := logits.clone().requires_grad_(), soft, 2.0, 0.25)
+        (slope,) = torch.autograd.grad(plain.sum(), leaf)
+        assert_near(found, slope / 9 if reduction == "mean" else slope.diag())
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
+def test_a_tangent_of_the_targets_is_followed(generator: torch.Generator) -> None:
+    """In forward mode targets can move without asking for a gradient."""
+    logits, targets = draw(7, generator, soft=True)
+    (expected,) = torch.autograd.grad(torchvision_focal(logits, leaf := targets.clone().requires_grad_(), 2.0, None).mean(), leaf)
+    with torch.autograd.forward_ad.dual_level():
+        dual = torch.autograd.forward_ad.make_dual(targets, torch.ones_like(targets))
+        loss = focal.sigmoid_focal_loss(logits, dual)
+        assert_near(torch.autograd.forward_ad.unpack_dual(loss).tangent, expected.sum())
+
+
+# --- one number on every path --------------------------------------------------------------------------------------------------------------------
+
+PAIRED: dict[str, Callable[..., Tensor]] = {
+    "sigmoid": focal.sigmoid_focal_loss,
+    "weighted": lambda logits, targets, **options: focal.sigmoid_focal_loss(logits, targets, gamma=5.0, alpha=0.25, **options),
+    "quality": lambda logits, quality, **options: focal.quality_focal_loss(logits, quality, beta=3.0, **options),
+    "varifocal": lambda logits, quality, **options: focal.varifocal_loss(logits, quality, alpha=2.0, gamma=3.0, **options),
+    "binary cross-entropy": crossentropy.binary_cross_entropy,
+}
+paired = pytest.mark.parametrize("loss", PAIRED.values(), ids=PAIRED.keys())
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")  # torch's own forward mode scripts its decompositions
+@paired
+def test_logits_at_the_ends_of_their_dtype(loss: Callable[..., Tensor], dtype: torch.dtype) -> None:
+    """Values, gradients and second derivatives are finite where γ times the loss overflows, and the same on every path."""
+    most = torch.finfo(dtype).max
+    scores = torch.tensor([most, 0.9 * most, 2e4, 1001, 1000, 999, 120, 90, 20, 1, 0], dtype=dtype)
+    logits = torch.cat([scores, -scores]).repeat(5)
+    for targets in (torch.tensor([0.0, 1.0, 0.5, 0.25, 1e-7]).to(dtype).repeat_interleave(22), torch.arange(110).div(22).floor().remainder(2)):
+        leaf = logits.clone().requires_grad_()
+        losses = loss(leaf, targets, reduction="none")
+        (slope,) = torch.autograd.grad(losses.sum(), leaf, retain_graph=True)
+        (again,) = torch.autograd.grad(losses.sum(), leaf, create_graph=True)
+        (curvature,) = torch.autograd.grad(again.sum(), leaf)
+        for values in (slope, again, curvature):
+            assert bool(values.isfinite().all())
+        assert bool((losses >= 0).all())  # infinite where 2 · (the largest number) is
+        assert_near(again.detach(), slope, dtype)
+        mapped = torch.func.vmap(torch.func.grad(loss))(logits, targets)
+        assert_near(mapped, slope, dtype)
+        change = torch.func.jvp(lambda x, targets=targets: loss(x, targets, reduction="none"), (logits,), (torch.ones_like(logits),))[1]
+        assert_near(change, slope, dtype)
+
+
+@paired
+def test_an_infinite_logit_costs_nothing_or_without_end_on_every_path(loss: Callable[..., Tensor]) -> None:
+    logits, targets = torch.tensor([math.inf, -math.inf, math.inf, -math.inf]), torch.tensor([1.0, 0.0, 0.0, 1.0])
+    torch.compiler.reset()
+    for call in (
+        lambda: loss(logits, targets, reduction="none"),
+        lambda: torch.func.vmap(loss)(logits, targets),
+        lambda: torch.compile(loss, backend="aot_eager", fullgraph=True)(logits, targets, reduction="none"),
+    ):
+        assert call().tolist() == [0.0, 0.0, math.inf, math.inf]
+    leaf = logits[:2].clone().requires_grad_()
+    loss(leaf, targets[:2]).backward()
+    assert leaf.grad.tolist() == [0.0, 0.0]
+
+
+def test_a_class_that_weighs_nothing_costs_nothing_however_improbable() -> None:
+    """As in cross-entropy: 0 · ∞ is 0."""
+    logits, labels = torch.tensor([[0.0, -math.inf], [0.0, 0.0]], requires_grad=True), torch.tensor([1, 0])
+    losses = focal.softmax_focal_loss(logits, labels, weight=torch.tensor([1.0, 0.0]), reduction="none")
+    assert losses[0] == 0
+    assert_near(losses[1].detach(), torch.tensor(0.25 * math.log(2)))
+    losses.sum().backward()
+    assert bool(logits.grad.isfinite().all())
+
+
+@paired
+@pytest.mark.parametrize("narrow", [torch.float16, torch.bfloat16], ids=str)
+def test_half_precision_is_computed_and_returned_in_float32(loss: Callable[..., Tensor], narrow: torch.dtype, generator: torch.Generator) -> None:
+    logits, targets = (values.to(narrow) for values in draw(60, generator, soft=True))
+    expected, slope = with_gradient(lambda x: loss(x, targets.double()), logits.double())
+    found, found_slope = with_gradient(lambda x: loss(x, targets), logits)
+    assert (found.dtype, found_slope.dtype) == (torch.float32, narrow)
+    assert_near(found, expected)
+    assert_near(found_slope, slope)
+    with torch.autocast("cpu", dtype=narrow):
+        assert torch.equal(loss(logits, targets), found)
+        assert torch.equal(loss(logits.float(), targets.float()), found)
+
+
+@pytest.mark.parametrize("real", [np.float32, np.float64, np.int64], ids=lambda kind: kind.__name__)
+def test_numpy_scalars_are_numbers(real: type, generator: torch.Generator) -> None:
+    logits, targets = draw(20, generator, soft=True)
+    for with_numpy, plain in (
+        (focal.sigmoid_focal_loss(logits, targets, gamma=real(1), alpha=real(1)), focal.sigmoid_focal_loss(logits, targets, gamma=1, alpha=1)),
+        (focal.quality_focal_loss(logits, targets, beta=real(1)), focal.quality_focal_loss(logits, targets, beta=1)),
+        (focal.varifocal_loss(logits, targets, alpha=real(1), gamma=real(1)), focal.varifocal_loss(logits, targets, alpha=1, gamma=1)),
+        (focal.softmax_focal_loss(logits, torch.tensor(1), gamma=real(1)), focal.softmax_focal_loss(logits, torch.tensor(1), gamma=1)),
+        (focal.recover_eta(targets, gamma=real(1)), focal.recover_eta(targets, gamma=1)),
+    ):
+        assert torch.equal(with_numpy, plain)
+
+
+@paired
+def test_a_graph_for_every_size(loss: Callable[..., Tensor], generator: torch.Generator) -> None:
+    """Where sizes and numbers are symbols."""
+    torch.compiler.reset()
+    compiled = torch.compile(loss, backend="aot_eager", fullgraph=True, dynamic=True)
+    for count in (5, 8):
+        logits, targets = draw(count, generator, soft=True)
+        assert_near(compiled(logits, targets), loss(logits, targets))
+
+
+@paired
+def test_bad_targets_of_any_kind_are_named(loss: Callable[..., Tensor]) -> None:
+    class Renamed(Tensor):
+        pass
+
+    logits = torch.zeros(3)
+    for wrong in (torch.complex64, torch.float8_e4m3fn):
+        with pytest.raises(TypeError, match="should have a dtype of real numbers"):
+            loss(logits, torch.zeros(3).to(wrong))
+    for value in (1.5, -0.5, math.nan):
+        with pytest.raises(ValueError, match=r"should lie in \[0, 1\]"):
+            loss(logits, torch.full((3,), value).as_subclass(Renamed))
+        with pytest.raises(ValueError, match=r"should lie in \[0, 1\]"):
+            torch.func.vmap(loss)(logits, torch.full((3,), value))
+        torch.compiler.reset()
+        with pytest.raises(RuntimeError, match=r"should lie in \[0, 1\]"):
+            torch.compile(loss, backend="aot_eager", fullgraph=True)(logits, torch.full((3,), value))
+    with pytest.raises(ValueError, match="should be on the device cpu to match `logits`; found meta"):
+        loss(logits, torch.zeros(3, device="meta"))
+
+
+def test_recover_eta_keeps_its_dtype_and_its_digits() -> None:
+    """Of small probabilities, (1 + γ) q^(1 + γ) to leading order, and where both powers are 0 in float32."""
+    small = torch.tensor([1e-3, 1e-5, 1e-7])
+    assert_near(focal.recover_eta(small, gamma=1.0) / (2 * small.double() ** 2), torch.ones(3), torch.float16)
+    for gamma in (200.0, 1e4):
+        assert focal.recover_eta(torch.tensor([0.49, 0.5, 0.51]), gamma=gamma).tolist() == pytest.approx([0.0, 0.5, 1.0], abs=1e-3)
+    for narrow in (torch.float16, torch.bfloat16):
+        probs = torch.linspace(0, 1, 9).to(narrow)
+        found = focal.recover_eta(probs)
+        assert found.dtype == narrow
+        assert torch.equal(found, focal.recover_eta(probs.double()).to(narrow))
 
 
 def test_bad_arguments_are_named() -> None:
