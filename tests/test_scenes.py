@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -78,6 +79,23 @@ def test_counts_are_kept_and_empty_scenes_are_scenes() -> None:
     assert digit_scenes(0, generator=torch.Generator()).images.shape == (0, 32, 32)
 
 
+@pytest.mark.parametrize("integer", [torch.uint8, torch.int8, torch.int16, torch.int32, torch.uint16, torch.uint32, torch.uint64])
+def test_a_pool_of_any_integers(integer: torch.dtype) -> None:
+    """uint8 is a mask to torch, and int8 no index at all."""
+    pool = torch.tensor([5, 17, 100])
+    found, expected = (digit_scenes(3, generator=torch.Generator().manual_seed(4), pool=each) for each in (pool.to(integer), pool))
+    assert torch.equal(found.images, expected.images)
+    assert all(torch.equal(a, b) for a, b in zip(found.labels, expected.labels, strict=True))
+
+
+def test_counts_as_numpy_scalars_and_scenes_in_inference_mode() -> None:
+    expected = digit_scenes(2, generator=torch.Generator().manual_seed(4), size=24, fewest=1, most=3)
+    numbers = {"size": np.int64(24), "fewest": np.uint8(1), "most": np.int32(3)}
+    with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
+        found = digit_scenes(np.int16(2), generator=torch.Generator().manual_seed(4), **numbers)
+    assert torch.equal(found.images, expected.images)
+
+
 def test_bad_arguments_are_named() -> None:
     generator = torch.Generator()
     with pytest.raises(ValueError, match="`size` should"):
@@ -90,3 +108,8 @@ def test_bad_arguments_are_named() -> None:
         digit_scenes(1, generator=generator, pool=torch.zeros(3))
     with pytest.raises((TypeError, ValueError), match="`count` should"):
         digit_scenes(-1, generator=generator)
+    for wrong in (None, 3):
+        with pytest.raises(TypeError, match=r"`generator` should be a torch\.Generator; found"):
+            digit_scenes(1, generator=wrong)
+    with pytest.raises(TypeError, match="`pool` should have values to be read"):
+        digit_scenes(1, generator=generator, pool=torch.zeros(3, dtype=torch.long, device="meta"))

@@ -8,14 +8,17 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-from functools import cache
+from collections.abc import Callable
+from copy import deepcopy
+from functools import wraps
 from importlib.resources import files
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
 from lossbook._core.checks import check_floating, check_ndim
+from lossbook._core.door import plain_arguments
 from lossbook.data.scenes import Scenes, digit_scenes
 
 __all__ = [
@@ -44,6 +47,24 @@ LICENCES = {
     "breast_cancer": "UCI Breast Cancer Wisconsin (Diagnostic) (W. Wolberg, O. Mangasarian, W. Street, 1995), doi 10.24432/C5DW2B; CC BY 4.0.",
     "digits": "UCI Optical Recognition of Handwritten Digits (E. Alpaydin, C. Kaynak, 1998), doi 10.24432/C50P49; CC BY 4.0.",
 }
+
+
+R = TypeVar("R")
+_READ: dict[str, Any] = {}
+
+
+def _once(load: Callable[[], R]) -> Callable[[], R]:
+    """Read at the first call; every caller gets tensors of his own, on the CPU and fit for training, in whatever mode the first one was."""
+
+    @wraps(load)
+    def call() -> R:
+        with torch.inference_mode(False), torch.device("cpu"):
+            if load.__name__ not in _READ:
+                _READ[load.__name__] = load()
+            own: R = deepcopy(_READ[load.__name__])
+        return own
+
+    return call
 
 
 class Tabular(NamedTuple):
@@ -85,6 +106,7 @@ class Instances(NamedTuple):
     instances: Tensor
 
 
+@plain_arguments
 def standardize(features: Tensor) -> Tensor:
     """Each column at mean 0 and standard deviation 1 (denominator N); a constant column becomes 0.
 
@@ -92,7 +114,7 @@ def standardize(features: Tensor) -> Tensor:
         features: [N, D], floating.
 
     Returns:
-        The same shape and dtype.
+        The same shape and dtype, computed in float64. NaN or an infinity in a column makes all of it NaN.
 
     Raises:
         TypeError or ValueError for another dtype or shape.
@@ -104,12 +126,19 @@ def standardize(features: Tensor) -> Tensor:
     """
     check_floating("features", features)
     check_ndim("features", features, 2, "[N, D]")
-    centred = features - features.mean(dim=0)
-    spread = centred.square().mean(dim=0).sqrt()
-    return centred / torch.where(spread > 0, spread, torch.ones_like(spread))
+    if 0 in features.shape:
+        return features.clone()
+    columns = features.double()
+    # by its values, since the mean of 0.1, 0.1 and 0.1 is not 0.1; and before the root, whose slope at 0 is infinite
+    constant = (columns - columns[:1] == 0).all(dim=0)
+    centred = columns - columns.mean(dim=0)
+    reach = torch.where(constant, 1.0, centred.detach().abs().amax(dim=0))  # so that no square overflows
+    unit = torch.where(constant, 0.0, centred / reach)
+    variance = torch.where(constant, 1.0, unit.square().mean(dim=0))
+    return (unit / variance.sqrt()).to(features.dtype)
 
 
-@cache
+@_once
 def breast_cancer() -> Tabular:
     """569 tumours, 30 measurements; sign +1 is malignant (212 of them), so that the positive class is the one worth finding.
 
@@ -122,7 +151,7 @@ def breast_cancer() -> Tabular:
     return Tabular(standardize(torch.as_tensor(bunch.data)), signs, tuple(str(name) for name in bunch.feature_names))
 
 
-@cache
+@_once
 def digits() -> Images:
     """1797 scanned digits of 8 x 8 pixels. Needs scikit-learn, which ships them."""
     from sklearn.datasets import load_digits
@@ -131,7 +160,7 @@ def digits() -> Images:
     return Images(torch.as_tensor(bunch.images) / 16.0, torch.as_tensor(bunch.target, dtype=torch.int64))
 
 
-@cache
+@_once
 def sms_spam() -> Texts:
     """4862 text messages, 642 of them spam."""
     lines = gzip.decompress(files(__package__).joinpath("sms_spam_4862.tsv.gz").read_bytes()).decode("utf-8").splitlines()
@@ -166,14 +195,14 @@ def _grouped(rows: list[dict[str, str]], target: str, numeric: tuple[str, ...], 
     return Grouped(standardize(features), signs, names, {k: v[0] for k, v in ids.items()}, {k: v[1] for k, v in ids.items()})
 
 
-@cache
+@_once
 def adult() -> Grouped:
     """12,000 people of the 1994 census; sign +1 earns over 50,000 dollars a year. Groups: sex and race, neither of them among the features."""
     numeric = ("age", "education_num", "capital_gain", "capital_loss", "hours_per_week")
     return _grouped(_rows("adult_12000.csv.gz"), "income_gt_50k", numeric, ("workclass", "marital_status", "occupation"), ("sex", "race"))
 
 
-@cache
+@_once
 def german() -> Grouped:
     """1,000 loans of a German bank; sign +1 is a GOOD risk. Groups: sex, and age at most 25 or above."""
     rows = [row | {"age_group": "25 or younger" if int(row["age"]) <= 25 else "older than 25"} for row in _rows("german.csv.gz")]
@@ -181,7 +210,7 @@ def german() -> Grouped:
     return _grouped(rows, "risk", ("credit_amount", "duration"), categorical, ("sex", "age_group"))
 
 
-@cache
+@_once
 def nuclei() -> Instances:
     """A fluorescence microscopy image of 512 x 512 pixels with 125 labelled nuclei. Needs Pillow (matplotlib brings it)."""
     import numpy as np

@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lossbook._core.checks import check_count, check_labels, check_ndim, wrong_value
+from lossbook._core.checks import check_concrete, check_count, check_generator, check_labels, check_ndim, wrong_type, wrong_value
+from lossbook._core.door import plain_arguments
 
 _INK = 0.3  # a pixel belongs to a digit from this much ink on
 _TRIES = 20
@@ -31,6 +32,7 @@ class Scenes(NamedTuple):
     masks: tuple[Tensor, ...]
 
 
+@plain_arguments
 def digit_scenes(
     count: int,
     *,
@@ -44,7 +46,7 @@ def digit_scenes(
 
     Args:
         count: how many scenes.
-        generator: where all chance comes from.
+        generator: where all chance comes from, on the CPU.
         size: height and width in pixels, at least 16.
         fewest: least number of digits in a scene, 0 or more.
         most: largest number of digits; a scene in which no place is left for one more has fewer, but never less than one when `fewest` is 1 or more.
@@ -54,7 +56,7 @@ def digit_scenes(
         `Scenes`.
 
     Raises:
-        TypeError: counts that are not whole numbers, a pool that is not of integers.
+        TypeError: counts that are not whole numbers, no generator, a pool that is not of integers.
         ValueError: a size below 16, most < fewest, an empty pool.
 
     Example:
@@ -74,13 +76,18 @@ def digit_scenes(
     check_count("size", size, low=16)
     check_count("fewest", fewest, low=0)
     check_count("most", most, low=fewest)
+    check_generator("generator", generator)
+    if generator is None:
+        wrong_type("generator", "be a torch.Generator", "None")
     scans, digit_of = digits()
     if pool is None:
         pool = torch.arange(len(scans))
     check_labels("pool", pool, len(scans))
     check_ndim("pool", pool, 1, "[P]")
+    check_concrete("pool", pool)
     if not len(pool):
         wrong_value("pool", "name at least one digit", tuple(pool.shape))
+    pool = pool.to("cpu", torch.int64)  # narrower ones are no indices, and uint8 is a mask
     stuff, images = _grounds(count, size, generator)
     found = []
     for image in images:
