@@ -114,8 +114,13 @@ def test_compile_vmap_autocast(loss, generator: torch.Generator) -> None:
     logits, labels = draw(generator, dtype=torch.float32)
     assert_near(torch.compile(loss, fullgraph=True, backend="aot_eager")(logits, labels), loss(logits, labels))
     assert_near(torch.vmap(lambda s, y: loss(s, y))(logits, labels), loss(logits, labels, reduction="none"))
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert not loss(logits @ torch.eye(5), labels).isnan()
+    for narrow in (torch.bfloat16, torch.float16):
+        with torch.autocast("cpu", dtype=narrow):
+            found = loss(logits, labels)
+        assert torch.equal(found, loss(logits, labels))
+        half = loss(logits.to(narrow), labels)
+        assert half.dtype == torch.float32
+        assert_near(half, loss(logits.to(narrow).double(), labels))
 
 
 @EACH
@@ -184,6 +189,59 @@ def test_cross_entropy_aims_at_the_log_probabilities() -> None:
     assert_near(best.scores.softmax(dim=0), probs)
     assert best.risk == pytest.approx(-sum(p * math.log(p) for p in (0.5, 0.3, 0.2)))
     assert best.lead == pytest.approx(math.log(0.5 / 0.3))
+
+
+@pytest.mark.parametrize(
+    ("probs", "scores", "lead"),
+    [
+        ([1.0, 0.0], [math.inf, -math.inf], math.inf),
+        ([0.0, 0.0, 1.0], [-math.inf, -math.inf, math.inf], math.inf),
+        ([0.6, 0.4, 0.0], [math.inf, math.inf, -math.inf], math.log(1.5)),
+        ([0.5, 0.5, 0.0], [math.inf, math.inf, -math.inf], 0.0),
+    ],
+)
+def test_cross_entropy_drives_what_never_happens_down_without_end(probs: list[float], scores: list[float], lead: float) -> None:
+    """The limit of distributions that come near: s_k = ln p_k - mean ln p, whose mean falls without end."""
+    found = optimal_scores(torch.tensor(probs, dtype=torch.float64), rule="cross_entropy")
+    assert found.scores.tolist() == scores
+    assert found.lead == pytest.approx(lead)
+    assert found.is_consistent is (lead > 0)
+    assert found.risk == pytest.approx(-sum(p * math.log(p) for p in probs if p > 0))
+    near = torch.tensor([(p + 1e-200) for p in probs], dtype=torch.float64)
+    close = optimal_scores(near, rule="cross_entropy")
+    assert (close.scores.sign() == torch.tensor(scores).sign()).all()
+    assert min(close.lead, 400) == pytest.approx(min(lead, 400), abs=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16], ids=str)
+@pytest.mark.parametrize("rule", RULES)
+def test_every_corner_and_edge_of_the_simplex(rule: str, dtype: torch.dtype) -> None:
+    """No NaN; a sure class alone on top, at a lead of at least 1 and a risk of 0; and no risk below that of any scores tried."""
+    for probs in ([1, 0], [0, 1], [0.5, 0.5], [0, 0, 1], [0.5, 0.5, 0], [0.75, 0.25, 0], [0, 0.25, 0.75, 0], [0.25] * 4, [1 - 2**-10, 2**-10]):
+        given = torch.tensor(probs, dtype=dtype)
+        best = optimal_scores(given, rule=rule)
+        assert not best.scores.isnan().any()
+        assert not math.isnan(best.lead)
+        top, second = given.topk(2).values.tolist()
+        if top == 1:
+            assert best.is_consistent
+            assert best.lead >= 1 - 1e-6
+            assert best.risk == pytest.approx(0, abs=1e-6)
+        assert not (best.is_consistent and top == second)
+        tried = 2 * torch.randn(100, len(probs), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        tried = tried - tried.mean(dim=1, keepdim=True)
+        assert min(risk(rule, given.double(), scores) for scores in tried) >= best.risk - 1e-6
+        if best.scores.isfinite().all():
+            assert risk(rule, given.double(), best.scores) == pytest.approx(best.risk, abs=1e-6)
+
+
+def test_optimal_scores_read_their_probabilities() -> None:
+    """A linear program of scipy's is no operation of torch's: under vmap the answer is a line that says so; a gradient is not asked for."""
+    pytest.importorskip("scipy")
+    probs = torch.tensor([[0.6, 0.4], [0.3, 0.7]], requires_grad=True)
+    assert optimal_scores(probs[0], rule="weston_watkins").is_consistent
+    with pytest.raises(TypeError, match="`probs` should have values to be read"):
+        torch.func.vmap(lambda row: optimal_scores(row, rule="weston_watkins").scores)(probs)
 
 
 @pytest.mark.parametrize("rule", RULES)

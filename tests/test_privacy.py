@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -146,6 +147,73 @@ def test_compiles_and_vmaps(name: str, generator: torch.Generator) -> None:
     torch.testing.assert_close(torch.vmap(loss)(logits, noisy), one_by_one)
     compiled = torch.compile(loss, fullgraph=True, backend="aot_eager")
     torch.testing.assert_close(compiled(logits[0], noisy[0]), one_by_one[0])
+
+
+@pytest.mark.parametrize("name", ["forward_loss", "backward_loss"])
+def test_second_derivatives_far_out(name: str, real_dtype: torch.dtype) -> None:
+    """At ±1e4 the forward correction is flat, where e^20000 in torch's own logaddexp makes NaN; elsewhere they are finite differences."""
+    logits = torch.tensor([[1e4, -1e4], [-1e4, 1e4], [30.0, -30.0], [0.4, -0.3]], dtype=real_dtype, requires_grad=True)
+    loss = getattr(RR(1.0), name)(logits, torch.tensor([1, 1, 1, 0]), reduction="sum")
+    (slope,) = torch.autograd.grad(loss, logits, create_graph=True)
+    (curvature,) = torch.autograd.grad(slope[:, 0].sum(), logits)
+    assert bool(curvature.isfinite().all())
+    assert not bool(curvature[:2].any())
+    step = 1e-4
+    either = [
+        torch.autograd.grad(getattr(RR(1.0), name)(moved, torch.tensor([0]), reduction="sum"), moved)[0][0, 0]
+        for moved in (torch.tensor([[0.4 + side * step, -0.3]], dtype=torch.float64, requires_grad=True) for side in (-1, 1))
+    ]
+    assert float(curvature[3, 0]) == pytest.approx(float(either[1] - either[0]) / (2 * step), abs=1e-6)
+
+
+@pytest.mark.parametrize("name", ["forward_loss", "backward_loss"])
+def test_corrections_of_any_strength(name: str, real_dtype: torch.dtype) -> None:
+    """ε beyond what float32 holds is no noise at all; a gap that overflows, times the 0 that is left of the correction, is 0."""
+    most = torch.finfo(real_dtype).max
+    labels = torch.tensor([0, 1])
+    for logits in (torch.tensor([[2.0, -1.0], [0.5, 3.0]], dtype=real_dtype), torch.tensor([[most, -most], [0.0, most]], dtype=real_dtype)):
+        for epsilon in (800.0, 1e39, 1e300):
+            assert_near(getattr(RR(epsilon), name)(logits, labels), F.cross_entropy(logits, labels))
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.uint16, torch.uint32, torch.uint64], ids=str)
+def test_reports_in_every_integer_dtype(dtype: torch.dtype) -> None:
+    """The same reports; where a dtype does not hold the last label, an error, for a lie could be any label."""
+    labels = torch.tensor([0, 1, 2] * 40)
+    expected = RR(0.5, 100).privatize(labels, generator=torch.Generator().manual_seed(3))
+    found = RR(0.5, 100).privatize(labels.to(dtype), generator=torch.Generator().manual_seed(3))
+    assert found.dtype == dtype
+    assert torch.equal(found.long(), expected)
+    if torch.iinfo(dtype).max < 299:
+        with pytest.raises(TypeError, match=f"`labels` should have a dtype that holds 299, the last label; found {dtype}"):
+            RR(0.5, 300).privatize(labels.to(dtype))
+
+
+def test_numpy_scalars_are_numbers() -> None:
+    mechanism = RandomizedResponse(np.float32(1.0), np.int64(3))
+    assert mechanism == RandomizedResponse(1.0, 3)
+    assert (type(mechanism.epsilon), type(mechanism.num_classes)) == (float, int)
+    assert sample_inflation(np.float32(1.0)) == sample_inflation(1.0)
+    assert majority_excess_risk(np.float64(0.7), np.int32(11), epsilon=np.float32(0.5)) == majority_excess_risk(0.7, 11, epsilon=0.5)
+
+
+def test_inflation_without_end() -> None:
+    """coth²(ε / 2) is (2 / ε)² for a small ε, and infinite where a float ends."""
+    assert sample_inflation(1e-150) == pytest.approx(4e300, rel=1e-12)
+    assert sample_inflation(1e-160) == sample_inflation(math.ulp(0)) == math.inf
+    assert sample_inflation(1e300) == 1.0
+
+
+@pytest.mark.parametrize("name", ["forward_loss", "backward_loss"])
+def test_half_precision_is_computed_in_float32(name: str, generator: torch.Generator) -> None:
+    loss, noisy = getattr(RR(1.0, 3), name), torch.tensor([0, 1, 2, 1])
+    for narrow in (torch.float16, torch.bfloat16):
+        logits = torch.randn(4, 3, generator=generator).to(narrow)
+        found = loss(logits, noisy)
+        assert found.dtype == torch.float32
+        assert_near(found, loss(logits.double(), noisy))
+        with torch.autocast("cpu", dtype=narrow):
+            assert torch.equal(loss(logits.float(), noisy), found)
 
 
 def test_majority_law_against_scipy_and_simulation() -> None:

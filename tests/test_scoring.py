@@ -144,13 +144,59 @@ def test_compiles_whole_and_maps(name: str, generator: torch.Generator) -> None:
     logits, stack = draw(generator, 4, 3), draw(generator, 5, 4, 3)
     assert_near(torch.compile(LOSSES[name], fullgraph=True, backend="aot_eager")(logits), LOSSES[name](logits))
     assert_near(torch.func.vmap(LOSSES[name])(stack), torch.stack([LOSSES[name](logits) for logits in stack]))
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert_near(LOSSES[name](logits.float()), LOSSES[name](logits), dtype=torch.bfloat16)
+    for narrow in (torch.bfloat16, torch.float16):
+        with torch.autocast("cpu", dtype=narrow):
+            found = LOSSES[name](logits.float())
+        assert torch.equal(found, LOSSES[name](logits.float()))
 
 
 def test_empty_batch() -> None:
     none = torch.zeros(0, dtype=torch.long)
     assert float(spherical_loss(torch.zeros(0, 3), none)) == float(sparsemax_loss(torch.zeros(0, 3), none)) == 0.0
+
+
+def test_spherical_loss_at_the_ends_of_the_dtype(dtype: torch.dtype) -> None:
+    """Twice the largest logit is no number of the dtype; the loss is 0 at the top class, 1 far below it, and has no slope."""
+    most = torch.finfo(dtype).max
+    logits = torch.tensor([[most, -most], [-most, -most], [most / 2, most]], dtype=dtype, requires_grad=True)
+    losses = spherical_loss(logits, torch.tensor([0, 1, 0]), reduction="none")
+    assert_near(losses.detach(), torch.tensor([0.0, 1 - 0.5**0.5, 1.0], dtype=torch.float64))
+    losses[[0, 2]].sum().backward()
+    assert not bool(logits.grad.any())
+
+
+def test_targets_of_savages_loss_may_be_integers_or_booleans() -> None:
+    probs, expected = torch.tensor([0.2, 0.7]), torch.tensor([0.04, 0.49])
+    for targets in (torch.tensor([0.0, 0.0]), torch.tensor([0, 0]), torch.tensor([False, False]), torch.tensor([0, 0], dtype=torch.uint16)):
+        assert_near(savage_loss(lambda q: q * (1 - q), probs, targets, reduction="none"), expected)
+
+
+def test_a_sure_forecast_that_comes_true_costs_nothing_however_steep_the_entropy() -> None:
+    """Shannon's entropy has the slope ±∞ at 0 and 1: there (t − q) H' is 0 · ∞."""
+    shannon = lambda q: torch.special.entr(q) + torch.special.entr(1 - q)  # noqa: E731
+    losses = savage_loss(shannon, torch.tensor([0.0, 1.0, 0.0, 1.0]), torch.tensor([0.0, 1.0, 1.0, 0.0]), reduction="none")
+    assert losses.tolist() == [0.0, 0.0, torch.inf, torch.inf]
+
+
+def test_an_entropy_of_another_shape_is_named() -> None:
+    probs = torch.full((3,), 0.5)
+    with pytest.raises(ValueError, match=r"`entropy\(probs\)` should have shape \(3,\) to match `probs`; found \(\)"):
+        savage_loss(lambda q: (q * (1 - q)).sum(), probs, probs)
+    with pytest.raises(TypeError, match=r"`entropy\(probs\)` should be a torch.Tensor; found list"):
+        savage_loss(lambda q: [q], probs, probs)
+
+
+@pytest.mark.parametrize("narrow", [torch.float16, torch.bfloat16], ids=str)
+def test_sparsemax_of_many_classes_in_half_precision(narrow: torch.dtype, generator: torch.Generator) -> None:
+    """Rounded once, at the end: running sums over a thousand classes are none of half precision's."""
+    logits = (0.01 * draw(generator, 3, 1000)).to(narrow)
+    found = sparsemax(logits)
+    assert found.dtype == narrow
+    assert torch.equal(found, sparsemax(logits.double()).float().to(narrow))
+    labels = torch.tensor([0, 1, 2])
+    assert_near(sparsemax_loss(logits, labels), sparsemax_loss(logits.double(), labels))
+    assert_near(spherical_loss(logits, labels), spherical_loss(logits.double(), labels))
+    assert sparsemax_loss(logits, labels).dtype == spherical_loss(logits, labels).dtype == torch.float32
 
 
 HALF = torch.full((2,), 0.5)
