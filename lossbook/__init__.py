@@ -7,15 +7,45 @@ from __future__ import annotations
 
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # what `__getattr__` brings in, in the words that a type checker and an editor read
+    from lossbook import (
+        atlas,
+        boosting,
+        boxes,
+        claims,
+        consistency,
+        crossentropy,
+        data,
+        decisions,
+        fairness,
+        focal,
+        linear,
+        margins,
+        multiclass,
+        multitask,
+        panoptic,
+        plots,
+        privacy,
+        quantization,
+        reliability,
+        scoring,
+        sets,
+        zero_one,
+    )
+    from lossbook.auditor import audit
+    from lossbook.explorer import explore
 
 try:
     __version__ = version("lossbook")
 except PackageNotFoundError:  # a checkout on the path that was never installed
     __version__ = "0+unknown"
 
-_MODULES = (
+__all__ = [
+    "__version__",
     "atlas",
+    "audit",
     "boosting",
     "boxes",
     "claims",
@@ -23,6 +53,7 @@ _MODULES = (
     "crossentropy",
     "data",
     "decisions",
+    "explore",
     "fairness",
     "focal",
     "linear",
@@ -37,18 +68,21 @@ _MODULES = (
     "scoring",
     "sets",
     "zero_one",
-)
+]
 _FUNCTIONS = {"audit": "lossbook.auditor", "explore": "lossbook.explorer"}
+_MODULES = tuple(name for name in __all__ if name != "__version__" and name not in _FUNCTIONS)
 
-__all__ = ["__version__", *_MODULES, *_FUNCTIONS]
+if not TYPE_CHECKING:  # a checker would take every name for one of these
 
+    def __getattr__(name: str) -> Any:
+        if name not in __all__:
+            raise AttributeError(f"module 'lossbook' has no attribute {name!r}")
+        import torch
 
-def __getattr__(name: str) -> Any:
-    if name in _FUNCTIONS:
-        return getattr(import_module(_FUNCTIONS[name]), name)
-    if name in _MODULES:
-        return import_module(f"lossbook.{name}")
-    raise AttributeError(f"module 'lossbook' has no attribute {name!r}")
+        # what a module computes once belongs to all who use it, wherever the first of them is
+        with torch.inference_mode(False), torch.device("cpu"):
+            module = import_module(_FUNCTIONS.get(name, f"lossbook.{name}"))
+        return getattr(module, name) if name in _FUNCTIONS else module
 
 
 def __dir__() -> list[str]:

@@ -17,7 +17,7 @@ Chapters: balancing, conflict. A step of a training loop with PCGrad, and no tra
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -95,6 +95,8 @@ class UncertaintyWeighting(torch.nn.Module):
     Conventions:
         ln s = ½ ln s². For classification the term is their approximation, exact at s = 1. Weights stop growing at e^75.
     """
+
+    __call__: Callable[..., Tensor]  # torch says Any
 
     factors: Tensor
 

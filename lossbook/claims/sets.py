@@ -179,7 +179,7 @@ def _detected(seed: int, *, one_to_one: bool, slots: int = 6, steps: int = 300) 
             distance, some = nearest(found, places, present).amin(-1), present.any(1)
             loss = F.cross_entropy(logits.transpose(1, 2), (~some).long()[:, None].expand(-1, slots)) + 5 * distance[some].mean()
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     with torch.no_grad():
         signals, places, present = _scenes(2000, generator)
