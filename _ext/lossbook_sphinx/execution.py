@@ -13,6 +13,7 @@ import shutil
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from jupyter_cache import get_cache
@@ -25,6 +26,7 @@ from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.environment import BuildEnvironment
 from sphinx.errors import ExtensionError
+from traitlets import config as traits
 
 from . import reads
 from .status import machine
@@ -87,12 +89,17 @@ def drop_old_caches(app: Sphinx, failure: Exception | None) -> None:
 
 
 def execute(notebook: NotebookNode, path: Path, timeout: int) -> tuple[ExecutionResult, Usage]:
-    """Run a notebook in a kernel of its own, in its own folder. ipykernel's own warnings, about local ports, stay out of the build's."""
+    """Run a notebook in a kernel of its own, in its own folder.
+
+    They talk through files. A port that was free when it was chosen may be taken when the kernel has started, the later the likelier.
+    """
     notebook.cells.append(new_code_cell(USAGE))
     patience = {"startup_timeout": HANG, "iopub_timeout": HANG, "raise_on_iopub_timeout": True}
-    result = single_nb_execution(
-        notebook, cwd=str(path.parent), timeout=timeout, allow_errors=False, extra_arguments=["--log-level=ERROR"], **patience
-    )
+    with TemporaryDirectory(prefix="kernel-") as folder:
+        files = traits.Config() if sys.platform == "win32" else traits.Config(KernelManager={"transport": "ipc", "ip": f"{folder}/socket"})
+        result = single_nb_execution(
+            notebook, str(path.parent), timeout, allow_errors=False, config=files, extra_arguments=["--log-level=ERROR"], **patience
+        )
     asked = notebook.cells.pop()
     if result.err is not None:
         return result, Usage(0, 0.0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -121,8 +123,8 @@ def test_a_busy_machine_loses_no_output(tmp_path: Path, monkeypatch: pytest.Monk
 
     asked: dict[str, Any] = {}
 
-    def ask(notebook: NotebookNode, **options: Any) -> ExecutionResult:
-        asked.update(options)
+    def ask(notebook: NotebookNode, cwd: str, timeout: int, **options: Any) -> ExecutionResult:
+        asked.update(options, timeout=timeout)
         notebook.cells[-1].outputs = [new_output("stream", text="1 2.5")]
         return ExecutionResult(notebook, "", 0.0)
 
@@ -131,6 +133,19 @@ def test_a_busy_machine_loses_no_output(tmp_path: Path, monkeypatch: pytest.Monk
     assert asked["timeout"] == 86_400
     assert min(asked["startup_timeout"], asked["iopub_timeout"]) >= GUARD
     assert asked["raise_on_iopub_timeout"] is True
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such files")
+def test_a_kernel_takes_no_port(tiny: TinyBook) -> None:
+    """One that was free when it was chosen may not be when the kernel has started."""
+    tiny.page(
+        "# Title\n\n```{code-cell} ipython3\nfrom ipykernel.kernelapp import IPKernelApp\n"
+        "app = IPKernelApp.instance()\nprint('by', app.transport, app.ip)\n```\n"
+    )
+    tiny.build()
+    transport, address = re.search(r"by (\w+) (\S+)", tiny.read().find(class_="output").text).groups()
+    assert transport == "ipc"
+    assert not Path(address).parent.exists(), "the folder goes with the kernel"
 
 
 def test_a_cell_that_raises_fails_the_build_and_says_where(tiny: TinyBook) -> None:
