@@ -108,7 +108,6 @@ def binary_cross_entropy(
         `(signs + 1) / 2`, or use `margins.logistic` on the margins.
     """
     check_floating("logits", logits)
-    check_real("targets", targets)
     check_same_shape("targets", targets, "logits", logits)
     check_range("targets", targets, 0.0, 1.0)
     check_number("label_smoothing", label_smoothing, low=0, high=1, high_open=True)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from lossbook._core.checks import check_callable, check_floating, check_range, check_real, check_same_shape
+from lossbook._core.checks import check_callable, check_floating, check_range, check_same_shape
 from lossbook._core.classes import check_class_labels, class_axis
 from lossbook._core.door import full_precision, plain_arguments, widened
 from lossbook._core.reduction import Reduction, check_reduction, reduce
@@ -49,7 +49,6 @@ def savage_loss(entropy: Callable[[Tensor], Tensor], probs: Tensor, targets: Ten
     """
     check_callable("entropy", entropy)
     check_floating("probs", probs)
-    check_real("targets", targets)
     check_same_shape("targets", targets, "probs", probs)
     check_range("probs", probs, 0.0, 1.0)
     check_range("targets", targets, 0.0, 1.0)

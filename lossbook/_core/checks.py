@@ -208,7 +208,8 @@ def check_labels(parameter: str, labels: Tensor, num_classes: int, *, ignore_ind
 
 
 def check_range(parameter: str, value: Tensor, low: float, high: float) -> None:
-    """Every element lies in [low, high]; NaN does not."""
+    """Every element is real and lies in [low, high]; NaN does not."""
+    check_real(parameter, value)
     extremes = _extremes(value)
     if extremes is not None:
         check_extremes(parameter, *extremes, low, high)

@@ -45,7 +45,7 @@ def check_class_labels(parameter: str, labels: Tensor, logits: Tensor) -> None:
 def check_class_targets(parameter: str, targets: Tensor, logits: Tensor) -> None:
     """`targets` are class ids, or distributions of the shape of `logits`."""
     axis = class_axis("logits", logits)
-    check_tensor(parameter, targets)
+    check_real(parameter, targets)
     if not targets.dtype.is_floating_point:
         check_class_labels(parameter, targets, logits)
         return

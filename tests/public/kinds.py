@@ -68,6 +68,8 @@ def tensor(
         if floating is True:
             yield Bad("integers", torch.zeros(value.shape, dtype=torch.int64), TypeError)
             yield Bad("complex numbers", value.to(torch.complex64), TypeError)
+        if floating is None:
+            yield Bad("complex numbers", value.to(torch.complex64), TypeError)
         if floating is False:
             yield Bad("floats", value.double(), TypeError)
             yield Bad("booleans", torch.zeros(value.shape, dtype=torch.bool), TypeError)
