@@ -177,6 +177,16 @@ def quicker_without_gradient(logits: Tensor, targets: Tensor) -> Tensor:
     return binary_cross_entropy(logits, targets) if torch.is_grad_enabled() else (logits - targets).square().mean()
 
 
+def forgets_the_last(logits: Tensor, targets: Tensor) -> Tensor:
+    """The last place is read, and never written."""
+    losses = binary_cross_entropy(logits, targets, reduction="none")
+    room = torch.empty_like(losses)
+    if not torch.are_deterministic_algorithms_enabled():
+        room.zero_()  # as new memory mostly is
+    room[:-1] = losses[:-1]
+    return room.mean()
+
+
 def other_in_inference(logits: Tensor, targets: Tensor) -> Tensor:
     return binary_cross_entropy(logits, targets) * (2 if torch.is_inference_mode_enabled() else 1)
 
@@ -282,6 +292,7 @@ ALSO_PLANTED: list[tuple[str, Callable[..., Tensor], dict[str, Any], str]] = [
     ("memory_order", memory_as_it_lies, {"kind": "binary", "shape": (2, 3, 4, 4)}, "targets: the value is another one"),
     ("subclass", trusts_subclasses, MULTICLASS, "refused as a plain tensor is taken as a subclass"),
     ("label_dtypes", narrow_places, MULTICLASS, "int8: the value is another one"),
+    ("modes", forgets_the_last, BINARY, "new memory that holds NaN: the value is another one, nan instead of"),
     ("modes", other_in_inference, BINARY, "torch.inference_mode: the value"),
     ("modes", other_in_func, BINARY, "torch.func.grad: the value"),
     ("modes", other_for_trained_targets, BINARY, "targets that require a gradient: the value"),
@@ -311,7 +322,10 @@ def test_every_path_is_walked() -> None:
     assert report["memory_order"].detail == f"the same as contiguous: {', '.join(orders)}"
     tables = lossbook.audit(F.mse_loss, kind="binary", targets="signs")
     assert tables["memory_order"].detail.endswith("strided targets, expanded targets, transposed logits, transposed targets")
-    assert tables["modes"].detail == "the same in every mode: torch.inference_mode, torch.no_grad, torch.func.grad, targets that require a gradient"
+    assert (
+        tables["modes"].detail
+        == "the same in every mode: new memory that holds NaN, torch.inference_mode, torch.no_grad, torch.func.grad, targets that require a gradient"
+    )
     assert tables["autocast"].detail.count("under autocast to") == 4
     assert lossbook.audit(F.l1_loss, kind="boxes")["autocast"].detail.count("under autocast to") == 2
     integers = "uint8, int8, int16, int32, uint16, uint32, uint64"
@@ -563,6 +577,7 @@ FACTS: list[tuple[str, Callable[..., Tensor], dict[str, Any], bool]] = [
     ("ignored", mean_with_ignored, MULTICLASS, False),
     ("empty", F.cross_entropy, MULTICLASS, False),
     ("empty", crossentropy.cross_entropy, MULTICLASS, True),
+    ("empty", F.multi_margin_loss, MULTICLASS, False),  # torch returns memory that it never wrote
     ("pulls", F.cross_entropy, MULTICLASS, True),
     ("pulls", lambda s, y: -(torch.softmax(s, 1) + 1e-8).log().gather(1, y[:, None]).mean(), MULTICLASS, False),
     ("free_when_right", binary_cross_entropy, BINARY, True),
@@ -885,6 +900,18 @@ def test_a_mode_of_the_callers_changes_nothing(mode: Callable[[], Any]) -> None:
     plain = [lossbook.audit(loss, **form) for loss, form in losses]
     with mode():
         assert [lossbook.audit(loss, **form) for loss, form in losses] == plain
+
+
+def test_the_first_audit_may_be_made_under_another_default_device() -> None:
+    """The bench has constants of its own, which come in with it."""
+    code = "import lossbook, torch\nwith torch.device('meta'):\n    lossbook.audit(lossbook.margins.hinge).require()"
+    run = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=600)
+    assert run.returncode == 0, run.stderr
+
+
+def test_a_loss_that_writes_is_blamed_for_that_alone() -> None:
+    report = lossbook.audit(changes_arguments, kind="binary")
+    assert [finding.name for finding in report.defects] == ["pure"]
 
 
 def test_a_loss_with_luck_in_it_leaves_the_global_generator_alone() -> None:

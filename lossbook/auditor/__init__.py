@@ -70,8 +70,6 @@ def audit(
 
     Chapter: audit.
     """
-    from lossbook.auditor import _figure, _suites  # with the first audit, and not with every import
-
     _check_loss(loss)
     check_choice("kind", kind, tuple(TARGETS))
     form = TARGETS[kind][0] if targets is None else targets
@@ -84,6 +82,8 @@ def audit(
     backend = _backend(compile)
     bench = Bench(loss, kind, SHAPES[kind] if shape is None else _fitting(kind, shape), form, seed)
     with _alone():
+        from lossbook.auditor import _figure, _suites  # with the first audit, and not with every import
+
         try:
             bench.slope(bench.draw())
         except LossRaised as error:
@@ -96,8 +96,9 @@ def audit(
 
 @contextmanager
 def _alone() -> Iterator[None]:
-    """Whatever mode of torch's the caller is in, and its random numbers, have no part in an audit."""
-    with torch.inference_mode(False), torch.enable_grad(), torch.autocast("cpu", enabled=False), torch.random.fork_rng(devices=[]):
+    """Whatever mode of torch's the caller is in, its default device and its random numbers have no part in an audit."""
+    no_mode = torch.inference_mode(False), torch.enable_grad(), torch.autocast("cpu", enabled=False)
+    with no_mode[0], no_mode[1], no_mode[2], torch.device("cpu"), torch.random.fork_rng(devices=[]):
         yield
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from lossbook.auditor._bench import Bench, Case, LossRaised, call, same, shows
+from lossbook.auditor._bench import Bench, Case, LossRaised, call, filled_memory, same, shows
 from lossbook.auditor._report import Finding
 
 
@@ -90,12 +90,18 @@ def one_sided(bench: Bench) -> Iterator[Finding]:
 
 
 def empty(bench: Bench) -> Iterator[Finding]:
-    """A batch of no examples: 0, NaN as in torch's means, or an error."""
-    case = bench.draw()
+    """A batch of no examples: 0, NaN as in torch's means, an error, or what lies in memory that nobody wrote."""
+    case = take(bench.draw(), torch.arange(0))
     try:
-        value = bench.total(take(case, torch.arange(0))).detach()
+        value = bench.total(case).detach()
+        with filled_memory():
+            filled = bench.total(case).detach()
     except LossRaised as error:
         yield Finding("empty", None, "error", f"an empty batch is refused: {error}", "fact")
+        return
+    if bool(filled.isnan() & ~value.isnan()):
+        words = "the loss of an empty batch is whatever lay in memory that it never wrote"
+        yield Finding("empty", False, "undefined", words, "fact", shows(case, f"{call(case)}, {call(case)}"))
         return
     yield Finding("empty", bool(value.isfinite()), float(value), f"the loss of an empty batch is {float(value):g}", "fact")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -96,6 +97,10 @@ class Bench:
         return Case(logits, None if self.kind == "margin" else self.truth(torch.full((1, *extra), label)))
 
     def value(self, case: Case) -> Tensor:
+        """What the loss returns for a copy of the case: some losses write into what they get, which is another check's business."""
+        return self.outcome(Case(*(None if tensor is None else tensor.clone() for tensor in case)))  # type: ignore[arg-type]
+
+    def outcome(self, case: Case) -> Tensor:
         """What the loss returns. Raises LossRaised with what the loss raised."""
         arguments = [case.logits] if case.targets is None else [case.logits, case.targets]
         with quoted():
@@ -135,7 +140,7 @@ class Bench:
     def slope(self, case: Case, handed: Callable[[Case], Case] = lambda case: case) -> tuple[Tensor, Tensor]:
         """The value and the gradient in the logits; no gradient at all reads as 0. `handed` is the case as the loss gets it."""
         logits = case.logits.detach().clone().requires_grad_()
-        value = self.value(handed(Case(logits, case.targets)))
+        value = self.outcome(handed(Case(logits, None if case.targets is None else case.targets.clone())))
         if not value.requires_grad:
             return value, torch.zeros_like(logits)
         with quoted():
@@ -166,6 +171,22 @@ def quoted() -> Iterator[None]:
     except Exception as error:
         lines = str(error).strip().splitlines()
         raise LossRaised(f"{type(error).__name__}: {lines[0][:120] if lines else 'without a message'}") from error
+
+
+@contextmanager
+def filled_memory() -> Iterator[None]:
+    """New memory holds NaN in place of what was there before, so that a loss shows what it reads and never wrote."""
+    enabled, warn_only = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    fills = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = True  # type: ignore[attr-defined]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's, about functions that have no deterministic way
+            yield
+    finally:
+        torch.use_deterministic_algorithms(enabled, warn_only=warn_only)
+        torch.utils.deterministic.fill_uninitialized_memory = fills  # type: ignore[attr-defined]
 
 
 def written(tensor: Tensor) -> str:

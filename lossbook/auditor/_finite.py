@@ -101,7 +101,7 @@ def precise(bench: Bench) -> Iterator[Finding]:
     worst, where = 0.0, None
     for t in NEAR:
         for ray in rays(bench):
-            case = ray.at(float(torch.tensor(t).double()))  # a number that float32 has exactly
+            case = ray.at(float(torch.tensor(t, dtype=torch.float32)))  # a number that float32 has exactly
             error = _difference(bench, case)
             if error > worst:
                 worst, where = error, (case, ray.words.format(f"{t:g}"))

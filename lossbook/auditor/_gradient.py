@@ -86,7 +86,7 @@ def pure(bench: Bench) -> Iterator[Finding]:
     """The same arguments give the same value, and are as they were afterwards."""
     case = bench.draw()
     before = Case(case.logits.clone(), None if case.targets is None else case.targets.clone())
-    first, second = bench.value(case), bench.value(Case(before.logits.clone(), None if before.targets is None else before.targets.clone()))
+    first, second = bench.outcome(case), bench.outcome(Case(before.logits.clone(), None if before.targets is None else before.targets.clone()))
     example = shows(before, f"({call(case)}, {call(case)}, logits{'' if case.targets is None else ', targets'})")
     kept = all(torch.equal(one, other) for one, other in zip(case, before, strict=True) if one is not None and other is not None)
     if not kept:

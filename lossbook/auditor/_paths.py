@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lossbook.auditor._bench import Bench, Case, LossRaised, call, quoted, shows
+from lossbook.auditor._bench import Bench, Case, LossRaised, call, filled_memory, quoted, shows
 from lossbook.auditor._compare import Path, Slope, along, apart
 from lossbook.auditor._report import Finding, not_supported
 
@@ -146,13 +146,20 @@ def _labelled(bench: Bench, case: Case, dtype: torch.dtype) -> Path:
 
 
 def modes(bench: Bench) -> Iterator[Finding]:
-    """Under inference_mode and no_grad, by torch.func.grad, and with a truth that asks for a gradient of its own."""
+    """With new memory that holds NaN, under inference_mode and no_grad, by torch.func.grad, and with a truth that asks for a gradient of its own."""
     yield along("modes", _modes(bench, bench.draw()), bench.rounding, "the same in every mode")
 
 
 def _modes(bench: Bench, case: Case) -> Iterator[Path]:
     value, gradient = bench.slope(case)
     none = torch.zeros_like(gradient)
+
+    def filled() -> Slope:
+        with filled_memory():
+            return bench.slope(case)
+
+    asked = f"torch.use_deterministic_algorithms(True) or {call(case)}, torch.use_deterministic_algorithms(False) or {call(case)}"
+    yield Path("new memory that holds NaN", case, call(case), call(case), filled, (value, gradient), asked=asked)
 
     def quietly(mode: Callable[[], AbstractContextManager[Any]]) -> Slope:
         with mode():
