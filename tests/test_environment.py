@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import tomllib
 from importlib import metadata
 from pathlib import Path
@@ -137,17 +138,40 @@ def test_binder_opens_chapters_as_notebooks() -> None:
             assert re.match(r"---\njupytext:\n", chapter.read_text()), f"{chapter} has cells and no jupytext header"
 
 
-def test_the_wheel_works_outside_the_checkout(tmp_path: Path) -> None:
-    """Built, unpacked and imported with no trace of the checkout: modules, data, scripts and type marker are all in it."""
-    checkout, wheels, installed = tmp_path / "checkout", tmp_path / "wheels", tmp_path / "installed"
-    shutil.copytree(ROOT / "lossbook", checkout / "lossbook", ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, checkout)
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
-    build = [*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(wheels), str(checkout)]
+PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
+
+
+@pytest.fixture(scope="module")
+def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The source distribution, built in a copy of what of the checkout could go into it."""
+    checkout = tmp_path_factory.mktemp("sources") / "checkout"
+    for folder in ("lossbook", "tests", "benchmarks", "chapters"):
+        shutil.copytree(ROOT / folder, checkout / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for path in (path for path in ROOT.iterdir() if path.is_file()):
+        shutil.copy(path, checkout)
+    program = "from setuptools import build_meta; build_meta.build_sdist('dist')"
+    subprocess.run([sys.executable, "-c", program], cwd=checkout, check=True, capture_output=True)
+    (found,) = (checkout / "dist").iterdir()
+    return found
+
+
+def test_the_sdist_is_the_package_alone(sdist: Path) -> None:
+    """No test is in it without what it needs: none is in it. What a wheel is built from is, with its licence and history."""
+    with tarfile.open(sdist) as archive:
+        there = {name.partition("/")[2] for name in (member.name for member in archive if member.isfile())}
+    package = {path.relative_to(ROOT).as_posix() for path in (ROOT / "lossbook").rglob("*") if path.is_file() and "__pycache__" not in path.parts}
+    beside = {"pyproject.toml", "MANIFEST.in", "README.md", "LICENSE", "CHANGELOG.md", "CITATION.cff"}
+    assert {name for name in there if not name.startswith("lossbook.egg-info/")} == package | beside | {"PKG-INFO", "setup.cfg"}
+
+
+def test_the_wheel_works_outside_the_checkout(sdist: Path, tmp_path: Path) -> None:
+    """Built from the sdist, unpacked and imported with no trace of the checkout: modules, data, scripts and type marker are all in it."""
+    wheels, installed = tmp_path / "wheels", tmp_path / "installed"
+    build = [*PIP, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(wheels), str(sdist)]
     subprocess.run(build, check=True, capture_output=True)
     (wheel,) = wheels.glob("*.whl")
-    subprocess.run([*pip, "install", "--no-deps", "--no-index", "--target", str(installed), str(wheel)], check=True, capture_output=True)
+    subprocess.run([*PIP, "install", "--no-deps", "--no-index", "--target", str(installed), str(wheel)], check=True, capture_output=True)
+    assert {path.name for path in installed.iterdir()} == {"lossbook", f"lossbook-{lossbook.__version__}.dist-info"}
     there = {path.relative_to(installed).as_posix() for path in (installed / "lossbook").rglob("*") if "__pycache__" not in path.parts}
     here = {path.relative_to(ROOT).as_posix() for path in (ROOT / "lossbook").rglob("*") if "__pycache__" not in path.parts}
     assert there == here
