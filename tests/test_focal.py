@@ -432,6 +432,17 @@ def test_a_class_that_weighs_nothing_costs_nothing_however_improbable() -> None:
 
 
 @paired
+def test_mapped_over_either_side_alone(loss: Callable[..., Tensor], generator: torch.Generator) -> None:
+    """One prediction and many truths, or the other way round; and the gradient in the truth."""
+    logits, targets = (values.view(4, 5) for values in draw(20, generator, soft=True))
+    for over, one in (((0, None), lambda i: (logits[i], targets[0])), ((None, 0), lambda i: (logits[0], targets[i]))):
+        given = [values if axis == 0 else values[0] for values, axis in zip((logits, targets), over, strict=True)]
+        assert_near(torch.func.vmap(loss, in_dims=over)(*given), torch.stack([loss(*one(i)) for i in range(4)]))
+        slopes = torch.func.vmap(torch.func.grad(loss, argnums=1), in_dims=over)(*given)
+        assert_near(slopes, torch.stack([torch.func.grad(loss, argnums=1)(*one(i)) for i in range(4)]))
+
+
+@paired
 @pytest.mark.parametrize("narrow", [torch.float16, torch.bfloat16], ids=str)
 def test_half_precision_is_computed_and_returned_in_float32(loss: Callable[..., Tensor], narrow: torch.dtype, generator: torch.Generator) -> None:
     logits, targets = (values.to(narrow) for values in draw(60, generator, soft=True))

@@ -35,7 +35,7 @@ def bernoulli_costs(logits: Tensor, targets: Tensor) -> Tensor:
     """-t ln(sigmoid(s)) - (1 - t) ln(sigmoid(-s)), torch's binary cross-entropy; at an infinite logit, where that is 0 · ∞, it is 0 if the target is
     that very side, and ∞ otherwise."""
     costs = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
-    if values_readable(logits) and math.isfinite(costs.detach().sum()):
+    if values_readable(costs) and math.isfinite(costs.detach().sum()):
         return costs
     endless = logits.isinf()
     return costs.masked_fill(endless, torch.inf).masked_fill(endless & (targets == (logits > 0)), 0.0)
