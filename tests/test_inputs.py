@@ -87,7 +87,9 @@ def largest(arguments: Arguments) -> float:
 
 
 def assert_agrees(found: Any, expected: Any, dtype: torch.dtype, scale: float, total: float) -> None:
-    """Equal within the rounding of the dtype; what is too large for the dtype is an infinity there, too."""
+    """Equal within the rounding of the dtype found, float32 at least for what came in half; what is too large for it is an infinity there, too."""
+    if isinstance(found, Tensor) and found.dtype in TOLERANCES:
+        dtype = found.dtype if dtype in NARROW else dtype
     found_array, plain = as_array(found), np.asarray(expected, dtype=np.float64)
     assert found_array.shape == plain.shape
     held = torch.from_numpy(np.array(plain)).to(found.dtype if isinstance(found, Tensor) and found.dtype.is_floating_point else torch.float64)
@@ -222,5 +224,5 @@ def test_a_mean_of_many_losses_in_half_precision_is_no_infinity() -> None:
     """Their sum is 138,629, and float16 ends at 65,504."""
     logits = torch.zeros(200_000, dtype=torch.float16)
     found = crossentropy.binary_cross_entropy(logits, torch.ones_like(logits))
-    assert found.dtype == torch.float16
-    assert abs(float(found) - math.log(2)) < 1e-3
+    assert found.dtype == torch.float32
+    assert abs(float(found) - math.log(2)) < 1e-6
