@@ -6,8 +6,11 @@ state, reward, terminated). After a terminal transition nothing more is earned. 
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +18,16 @@ import torch
 from torch import Tensor
 
 from lossbook._core import checks
+from lossbook._core.door import full_precision, outside_graphs, plain, plain_arguments
 from lossbook._core.reduction import Reduction, check_reduction, reduce
 
+R = TypeVar("R")
 _Array = npt.NDArray[np.float64]
+_P = "env.unwrapped.P"
+_LARGEST = float(np.finfo(np.float64).max)
+_FARTHEST = 1 - 1e-12
+_ROUNDING = 1e-15  # of a value: so little an action may gain a step without being taken
+_SLACK = 1e-6  # what probabilities may sum to beside 1: some tables are of float32
 
 
 class Values(NamedTuple):
@@ -27,13 +37,45 @@ class Values(NamedTuple):
     q_values: Tensor
 
 
-class Table(NamedTuple):
-    """Expected rewards [S, A]; successors [S, A, M] with the probability [S, A, M] of going on there; how an episode starts [S]."""
-
+class _Fields(NamedTuple):
     rewards: Tensor
     successors: Tensor
     going_on: Tensor
     start: Tensor
+
+
+class Table(_Fields):
+    """Expected rewards [S, A]; successors [S, A, M] with the probability [S, A, M] of going on there; how an episode starts [S].
+
+    All in float64 but the successors, which are int64, on the host and without a gradient. What a table cannot be is a ValueError when it is made.
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, rewards: Tensor, successors: Tensor, going_on: Tensor, start: Tensor) -> Self:
+        """A table whose numbers are looked at."""
+        rewards, successors, going_on, start = map(plain, (rewards, successors, going_on, start))
+        for name, value in {"rewards": rewards, "going_on": going_on, "start": start}.items():
+            checks.check_real(name, value)
+        checks.check_integer("successors", successors)
+        if rewards.ndim != 2 or not rewards.numel():
+            checks.wrong_value("rewards", "have shape [S, A] with S ≥ 1 and A ≥ 1", tuple(rewards.shape))
+        checks.check_finite("rewards", rewards)
+        if successors.ndim != 3 or successors.shape[:2] != rewards.shape or not successors.numel():
+            checks.wrong_value("successors", f"have shape {tuple(rewards.shape)} and one axis of outcomes", tuple(successors.shape))
+        checks.check_labels("successors", successors, len(rewards))
+        checks.check_same_shape("going_on", going_on, "successors", successors)
+        checks.check_range("going_on", going_on, 0, 1)
+        sums = going_on.sum(dim=2, keepdim=True, dtype=torch.float64)
+        checks.check_values("going_on", sums, lambda sums: sums <= 1 + _SLACK, "sum to at most 1 along axis 2", lambda sums: f"{sums.max():g}")
+        if start.shape != rewards.shape[:1]:
+            checks.wrong_value("start", f"have shape ({len(rewards)},)", tuple(start.shape))
+        checks.check_distribution("start", start, 0)
+        return cls._make(map(_on_host, (rewards, successors, going_on / sums.clamp(min=1), start)))
+
+    def _replace(self, **changed: Tensor) -> Self:
+        """A table that differs in some of its fields."""
+        return type(self)(**{**self._asdict(), **changed})
 
 
 def action_count(env: Any) -> int:
@@ -45,6 +87,7 @@ def action_count(env: Any) -> int:
     return int(space.n)
 
 
+@outside_graphs
 def read_table(env: Any) -> Table:
     """The table of a tabular environment, as arrays. Every function here takes it in the environment's place, and needn't read it again.
 
@@ -55,7 +98,8 @@ def read_table(env: Any) -> Table:
         A `Table`, padded to the largest number M of outcomes with outcomes of probability 0.
 
     Raises:
-        TypeError for an environment without a table or with other actions; ValueError where a state has more or fewer actions than the others.
+        TypeError for an environment without a table or with other actions; ValueError, which names state and action, for a state with more or fewer
+            actions than the others, outcomes that are not four finite numbers, probabilities that do not sum to 1, a next state that there is not.
 
     Example:
         >>> import gymnasium
@@ -67,63 +111,164 @@ def read_table(env: Any) -> Table:
     actions, base = action_count(env), getattr(env, "unwrapped", env)
     if not hasattr(base, "P"):
         checks.wrong_type("env", "have a table of transitions, `env.unwrapped.P`", type(base).__name__)
+    outcomes = _outcomes(base.P, actions)
     states = len(base.P)
-    wrong = [state for state, row in base.P.items() if len(row) != actions]
-    if wrong:
-        checks.wrong_value("env", f"have {actions} actions in each state of its table", f"{len(base.P[wrong[0]])} in state {wrong[0]}")
-    rows = [base.P[state] for state in range(states)]
-    outcomes = [row[action] for action in range(actions) for row in rows]
-    counts = np.fromiter(map(len, outcomes), np.int64, len(outcomes))
-    padded = np.zeros((len(outcomes), counts.max(), 4))
-    padded[np.arange(counts.max()) < counts[:, None]] = np.fromiter(chain.from_iterable(chain.from_iterable(outcomes)), np.float64).reshape(-1, 4)
+    flat, lengths = _flat(outcomes)
+    most = max(lengths)
+    if len(lengths) > 1:
+        counts = np.fromiter(map(len, outcomes), np.int64, len(outcomes))
+        flat, known = np.zeros((len(outcomes), most, 4)), flat
+        flat[np.arange(most) < counts[:, None]] = known
     # Laid out as [M, A, S] and handed out as [S, A, M]: the last axis in memory is the long one, which is what makes a sweep fast.
-    probs, successors, rewards, ends = (np.ascontiguousarray(part.T).reshape(-1, actions, states).T for part in np.moveaxis(padded, 2, 0))
-    start = np.array(getattr(base, "initial_state_distrib", np.ones(states)), np.float64)
-    expected = np.ascontiguousarray((probs * rewards).sum(axis=2).T).T
-    following, going_on = successors.astype(np.int64, order="K"), probs * (1 - ends)
-    return Table(torch.from_numpy(expected), torch.from_numpy(following), torch.from_numpy(going_on), torch.from_numpy(start / start.sum()))
+    probs, successors, rewards, ends = np.ascontiguousarray(flat.reshape(actions, states, most, 4).transpose(3, 2, 0, 1))
+    sums = probs.sum(axis=0)
+    if not _is_sound(flat, sums, states):
+        for place, listed in enumerate(outcomes):
+            _check_outcomes(f"{_P}[{place % states}][{place // states}]", listed, states)
+    probs /= sums  # which are 1 to within rounding, and a discount near 1 would blow that up
+    parts = (probs * rewards).sum(axis=0).T, successors.astype(np.int64).T, (probs * (1 - ends)).T, _first_states(base, states)
+    return _by_itself(lambda: Table._make(map(torch.from_numpy, parts)))
 
 
-def _matrix(table: Table, policy: Tensor) -> npt.NDArray[Any]:
+def _outcomes(table: Any, actions: int) -> list[Any]:
+    """What may follow each action in each state: the first action in every state, then the second."""
+    if not isinstance(table, Mapping):
+        checks.wrong_value(_P, "map each state to its actions", f"a {type(table).__name__}")
+    if not table:
+        checks.wrong_value(_P, "have at least one state", "none")
+    if list(table) != [*range(len(table))]:
+        _check_keys(_P, table, len(table), "state")
+    rows = [table[state] for state in range(len(table))]
+    if {*map(type, rows)} == {dict} and {*map(len, rows)} == {actions}:
+        with suppress(KeyError):
+            return [row[action] for action in range(actions) for row in rows]
+    for state, row in enumerate(rows):
+        _check_row(state, row, actions)
+    return [row[action] for action in range(actions) for row in rows]
+
+
+def _check_row(state: int, row: Any, actions: int) -> None:
+    if not isinstance(row, Mapping):
+        checks.wrong_value(f"{_P}[{state}]", "map each action to its outcomes", f"a {type(row).__name__}")
+    if len(row) != actions:
+        checks.wrong_value("env", f"have {actions} actions in each state of its table", f"{len(row)} in state {state}")
+    _check_keys(f"{_P}[{state}]", row, actions, "action")
+
+
+def _check_keys(name: str, mapping: Mapping[Any, Any], count: int, what: str) -> None:
+    for key in range(count):
+        if key not in mapping:
+            checks.wrong_value(name, f"have every {what} from 0 to {count - 1}", f"no {what} {key}")
+
+
+def _flat(outcomes: list[Any]) -> tuple[_Array, set[int]]:
+    """All outcomes one after the other, [., 4], and how many of them belong together; NaN where that is not what is there."""
+    try:
+        each = list(chain.from_iterable(outcomes))
+        if {*map(len, each)} == {4}:
+            return np.fromiter(chain.from_iterable(each), np.float64, 4 * len(each)).reshape(-1, 4), {*map(len, outcomes)}
+    except (TypeError, ValueError):
+        pass
+    return np.full((len(outcomes), 4), np.nan), {1}
+
+
+def _is_sound(flat: _Array, sums: _Array, states: int) -> bool:
+    """`_check_outcomes` would find nothing wrong: in a few looks at all outcomes at once, with room beside them that holds zeros."""
+    whole = flat[..., 1::2]
+    inside = (flat >= (0, 0, -_LARGEST, 0)).all() and (flat <= (1 + _SLACK, states - 1, _LARGEST, 1)).all()
+    return bool(inside and (whole == np.rint(whole)).all() and abs(sums - 1).max() <= _SLACK)
+
+
+def _check_outcomes(name: str, outcomes: Any, states: int) -> None:
+    """The outcomes of one action in one state: what is wrong with them, in words."""
+    if not isinstance(outcomes, Collection):
+        checks.wrong_value(name, "list its outcomes", f"a {type(outcomes).__name__}")
+    total = 0.0
+    for outcome in outcomes:
+        prob, successor, _, end = _numbers(name, outcome)
+        if not 0 <= prob <= 1 + _SLACK:
+            checks.wrong_value(name, "have probabilities from 0 to 1", f"{prob:g}")
+        if not (0 <= successor < states and successor == int(successor)):
+            checks.wrong_value(name, f"lead to states from 0 to {states - 1}", f"{successor:g}")
+        if end not in (0, 1):
+            checks.wrong_value(name, "say True or False of the end of an episode", f"{end:g}")
+        total += prob
+    if abs(total - 1) > _SLACK:
+        checks.wrong_value(name, "have probabilities that sum to 1", f"a sum of {total:g}")
+
+
+def _numbers(name: str, outcome: Any) -> tuple[float, ...]:
+    try:
+        numbers = tuple(map(float, outcome)) if len(outcome) == 4 else ()
+    except (TypeError, ValueError):
+        numbers = ()
+    if not numbers or not all(map(math.isfinite, numbers)):
+        checks.wrong_value(name, "have outcomes of four finite numbers: probability, next state, reward, terminated", outcome)
+    return numbers
+
+
+def _first_states(base: Any, states: int) -> _Array:
+    """The probability of each state to be the first: all alike where the environment does not say."""
+    said = getattr(base, "initial_state_distrib", None)
+    try:
+        start = np.full(states, 1 / states) if said is None else np.array(said, np.float64)
+    except (TypeError, ValueError):
+        start = np.zeros(0)
+    if start.shape != (states,) or not (start.min() >= 0 and abs(start.sum() - 1) <= _SLACK):
+        checks.wrong_value("env.unwrapped.initial_state_distrib", f"be {states} probabilities that sum to 1", said)
+    normalised: _Array = start / start.sum()
+    return normalised
+
+
+def _on_host(tensor: Tensor) -> Tensor:
+    """The numbers themselves, integers in int64 and all others in float64."""
+    return tensor.detach().cpu().to(torch.float64 if tensor.is_floating_point() else torch.int64)
+
+
+def _matrix(table: Table, policy: Tensor) -> Tensor:
     """P(going on to s' | s) under policy probabilities [S, A]: [S, S]."""
     states = len(table.start)
-    weight = policy.numpy()[:, :, None] * table.going_on.numpy()
-    cells = states * np.arange(states)[:, None, None] + table.successors.numpy()
-    return np.bincount(cells.ravel(), weight.ravel(), states**2).reshape(states, states)
+    weight = policy[:, :, None] * table.going_on
+    cells = states * torch.arange(states)[:, None, None] + table.successors
+    return torch.zeros(states**2, dtype=torch.float64).scatter_add(0, cells.flatten(), weight.flatten()).view(states, states)
 
 
 def _evaluate(table: Table, policy: Tensor, discount: float) -> Tensor:
     """Solve V = r + γ P V for the policy."""
-    rewards = (policy.numpy() * table.rewards.numpy()).sum(axis=1)
-    return torch.from_numpy(np.linalg.solve(np.eye(len(rewards)) - discount * _matrix(table, policy), rewards))
+    rewards = (policy * table.rewards).sum(dim=1)
+    found: Tensor = torch.linalg.solve(torch.eye(len(rewards), dtype=torch.float64) - discount * _matrix(table, policy), rewards)
+    return found
 
 
-def _check_discount(discount: float) -> None:
-    checks.check_number("discount", discount, low=0, high=1, high_open=True)
+def _checked_discount(discount: float) -> float:
+    number: float = plain(discount)
+    checks.check_number("discount", number, low=0, high=1, high_open=True)
+    if number > _FARTHEST:
+        checks.wrong_value("discount", "be at most 1 - 1e-12, beyond which float64 has no digits left for the values", number)
+    return number
 
 
 def _policy_probs(policy: Tensor, table: Table) -> Tensor:
-    """Actions [S], or probabilities [S, A], as probabilities [S, A]."""
+    """Actions [S], or probabilities [S, A], as probabilities [S, A] that sum to 1 exactly: a discount near 1 would blow up what is missing."""
     states, actions = table.rewards.shape
-    checks.check_tensor("policy", policy)
+    checks.check_real("policy", policy)
     if policy.shape == (states,):
         checks.check_labels("policy", policy, actions)
-        return torch.nn.functional.one_hot(policy.cpu().long(), actions).double()
+        return torch.eye(actions, dtype=torch.float64)[policy.cpu().long()]
     if policy.shape != (states, actions):
         checks.wrong_value("policy", f"have shape ({states},) or ({states}, {actions})", tuple(policy.shape))
-    checks.check_range("policy", policy, 0, 1)
-    if not torch.allclose(policy.double().sum(dim=1), torch.ones(states, dtype=torch.float64), atol=1e-6):
-        sums = policy.sum(dim=1)
-        checks.wrong_value("policy", "have rows that sum to 1", f"sums from {float(sums.min()):g} to {float(sums.max()):g}")
-    return policy.detach().cpu().double()
+    checks.check_distribution("policy", policy, 1)
+    probs = policy.cpu().double()
+    return probs / probs.sum(dim=1, keepdim=True)
 
 
+@outside_graphs
 def value_iteration(env: Any, *, discount: float) -> Values:
     """The optimal values of a tabular environment: V*(s) = max_a Q*(s, a), Q*(s, a) = r(s, a) + γ Σ_s' P(s' | s, a) V*(s').
 
     Sweeps of value iteration over all states at once. Where every move has one outcome and every way ends, the values stand still after as many
     sweeps as the longest way has steps. Where they still move, Howard's policy iteration goes on, each policy evaluated by one linear solve, until no
-    action improves by more than rounding. So the result is exact to about 1e-10 and not to a tolerance of the caller's.
+    action improves by more than rounding. So the result is exact to about 1e-15 / (1 - γ) of the largest value, not to a tolerance of the caller's.
 
     Args:
         env: a gymnasium environment with discrete actions and a table, such as FrozenLake-v1, CliffWalking-v1 or Taxi-v4; or its `read_table`.
@@ -133,7 +278,8 @@ def value_iteration(env: Any, *, discount: float) -> Values:
         `Values(values [S], q_values [S, A])`, float64.
 
     Raises:
-        TypeError for an environment without a table or with other actions; ValueError for γ outside [0, 1).
+        TypeError for an environment without a table or with other actions; ValueError for a table that `read_table` refuses, γ outside [0, 1), or γ
+            above 1 - 1e-12, where float64 has no digits left for the values.
 
     Example:
         >>> import gymnasium
@@ -143,9 +289,20 @@ def value_iteration(env: Any, *, discount: float) -> Values:
     Reference:
         R. Sutton, A. Barto, "Reinforcement Learning: An Introduction", second edition, 2018, sections 4.3 and 4.4.
     """
-    _check_discount(discount)
+    discount = _checked_discount(discount)
     table = read_table(env)
-    moves = _Moves(table, discount)
+    return _by_itself(lambda: _optimum(_Moves(table, discount)))
+
+
+def _by_itself(function: Callable[[], R]) -> R:
+    """In no transformation of `torch.func` and not in inference mode: tables and their values hang on no tensor, and may be kept."""
+    if torch._C._functorch.get_dynamic_layer_stack_depth() == 0 and not torch.is_inference_mode_enabled():
+        return function()
+    with torch._C._DisableFuncTorch(), torch.inference_mode(False):
+        return function()
+
+
+def _optimum(moves: _Moves) -> Values:
     states = moves.rewards.shape[1]
     values = np.zeros(states)
     # Ten sweeps find a good policy, thirty an end that most mazes have. A solve costs as much as about a quarter as many sweeps as there are states.
@@ -186,18 +343,30 @@ class _Moves:
 
 
 def _howard(moves: _Moves, actions: npt.NDArray[np.int64]) -> tuple[_Array, _Array]:
-    """Q* [A, S] and V*: from the values of one policy on to the best actions a few moves ahead, until none gains more than rounding."""
+    """Q* [A, S] and V*: from the values of one policy on to the best actions a few moves ahead, until none gains more than rounding.
+
+    Better actions raise the values of some states and lower none. Where rounding has the last word the sum of all of them stops rising, and so does
+    the search: no policy comes twice.
+    """
+    every = np.arange(len(actions))
+    values = moves.values_of(actions)
+    total = np.add.reduce(values)
     while True:
-        values = moves.values_of(actions)
         q_values = moves.ahead(values)
         best: _Array = np.maximum.reduce(q_values)
-        if not (best > values + 1e-11 * (1 + np.abs(values))).any():
+        if not (best - q_values[actions, every] > _ROUNDING * np.abs(best)).any():
             return q_values, best
+        further = q_values
         for _ in range(3):  # a sweep costs a tenth of a solve and less, and three often spare one
-            q_values = moves.ahead(np.maximum.reduce(q_values))
-        actions = q_values.argmax(axis=0)
+            further = moves.ahead(np.maximum.reduce(further))
+        actions, before = further.argmax(axis=0), total
+        values = moves.values_of(actions)
+        total = np.add.reduce(values)
+        if not total > before:
+            return q_values, best
 
 
+@plain_arguments
 def policy_values(env: Any, policy: Tensor, *, discount: float) -> Tensor:
     """V^π(s): the expected discounted reward from each state on, exactly, by one linear solve.
 
@@ -207,10 +376,10 @@ def policy_values(env: Any, policy: Tensor, *, discount: float) -> Tensor:
         discount: γ in [0, 1).
 
     Returns:
-        [S] float64.
+        [S] float64, with a gradient in the policy.
 
     Raises:
-        as `value_iteration`; ValueError for another shape, actions out of range or rows that don't sum to 1.
+        as `value_iteration`; ValueError for another shape, actions out of range or rows that don't sum to 1 to within the rounding of half precision.
 
     Example:
         >>> import gymnasium
@@ -218,11 +387,12 @@ def policy_values(env: Any, policy: Tensor, *, discount: float) -> Tensor:
         >>> policy_values(gymnasium.make("CliffWalking-v1"), up, discount=0.9)[36].round(decimals=6)
         tensor(-10., dtype=torch.float64)
     """
-    _check_discount(discount)
+    discount = _checked_discount(discount)
     table = read_table(env)
     return _evaluate(table, _policy_probs(policy, table), discount)
 
 
+@plain_arguments
 def occupancy(env: Any, policy: Tensor, *, discount: float, start: Tensor | None = None) -> Tensor:
     """d^π(s) = Σ_t γ^t P(s_t = s): how often each state is visited, discounted and not normalised; sums to at most 1 / (1 - γ).
 
@@ -233,10 +403,10 @@ def occupancy(env: Any, policy: Tensor, *, discount: float, start: Tensor | None
         start: P(first state), [S]; the environment's own where it is None.
 
     Returns:
-        [S] float64.
+        [S] float64, with a gradient in policy and start.
 
     Raises:
-        as `policy_values`; ValueError for a `start` of another shape.
+        as `policy_values`; ValueError for a `start` of another shape, or one that is no distribution.
 
     Example:
         >>> import gymnasium
@@ -244,20 +414,25 @@ def occupancy(env: Any, policy: Tensor, *, discount: float, start: Tensor | None
         >>> occupancy(gymnasium.make("CliffWalking-v1"), up, discount=0.9)[36].round(decimals=6)  # it starts there and comes by once
         tensor(1., dtype=torch.float64)
     """
-    _check_discount(discount)
+    discount = _checked_discount(discount)
     table = read_table(env)
     first = _start(table, start)
-    going_on = np.eye(len(first)) - discount * _matrix(table, _policy_probs(policy, table))
-    return torch.from_numpy(np.linalg.solve(going_on.T, first.numpy()))
+    staying = torch.eye(len(first), dtype=torch.float64) - discount * _matrix(table, _policy_probs(policy, table))
+    visits: Tensor = torch.linalg.solve(staying.mT, first)
+    return visits
 
 
 def _start(table: Table, start: Tensor | None) -> Tensor:
     if start is None:
         return table.start
-    checks.check_same_shape("start", start, "env.unwrapped.P", table.start)
-    return start.double()
+    checks.check_real("start", start)
+    if start.shape != table.start.shape:
+        checks.wrong_value("start", f"have shape {tuple(table.start.shape)} to match `env.unwrapped.P`", tuple(start.shape))
+    checks.check_distribution("start", start, 0)
+    return start.cpu().double()
 
 
+@plain_arguments
 def policy_regret(env: Any, policy: Tensor, *, discount: float, start: Tensor | None = None) -> Tensor:
     """What the policy forgoes: the mean over first states of V*(s) - V^π(s).
 
@@ -270,7 +445,7 @@ def policy_regret(env: Any, policy: Tensor, *, discount: float, start: Tensor | 
         start: P(first state), [S]; the environment's own where it is None.
 
     Returns:
-        [] float64, in units of reward; never negative but for rounding.
+        [] float64, in units of reward, with a gradient in policy and start; never negative but for rounding.
 
     Raises:
         as `occupancy`.
@@ -284,11 +459,13 @@ def policy_regret(env: Any, policy: Tensor, *, discount: float, start: Tensor | 
     Reference:
         S. Kakade, J. Langford, "Approximately optimal approximate reinforcement learning", 2002, lemma 6.1.
     """
+    discount = _checked_discount(discount)
     table = read_table(env)
     optimal = value_iteration(table, discount=discount).values
     return _start(table, start) @ (optimal - _evaluate(table, _policy_probs(policy, table), discount))
 
 
+@full_precision
 def opportunity_cost(q_values: Tensor) -> Tensor:
     """What each action forgoes against the best one: max_a' Q(s, a') - Q(s, a), at least 0 and 0 for the best.
 
@@ -296,7 +473,7 @@ def opportunity_cost(q_values: Tensor) -> Tensor:
         q_values: [..., A], floating.
 
     Returns:
-        The same shape and dtype.
+        The same shape; float64 where `q_values` are, else float32.
 
     Raises:
         TypeError for another dtype; ValueError without an axis of actions.
@@ -315,6 +492,7 @@ def opportunity_cost(q_values: Tensor) -> Tensor:
     return q_values.amax(dim=-1, keepdim=True) - q_values
 
 
+@full_precision
 def opportunity_cost_loss(logits: Tensor, costs: Tensor, *, weight: Tensor | None = None, reduction: Reduction = "mean") -> Tensor:
     """The expected cost of the softmax policy: Σ_a softmax(logits)_a costs_a.
 
@@ -340,6 +518,8 @@ def opportunity_cost_loss(logits: Tensor, costs: Tensor, *, weight: Tensor | Non
     """
     checks.check_floating("logits", logits)
     checks.check_ndim("logits", logits, 2, "[N, A]")
+    if logits.shape[1] == 0:
+        checks.wrong_value("logits", "have shape [N, A] with A ≥ 1", tuple(logits.shape))
     checks.check_floating("costs", costs)
     checks.check_same_shape("costs", costs, "logits", logits)
     checks.check_finite("costs", costs)
@@ -349,5 +529,6 @@ def opportunity_cost_loss(logits: Tensor, costs: Tensor, *, weight: Tensor | Non
         checks.check_floating("weight", weight)
         if weight.shape != losses.shape:
             checks.wrong_value("weight", f"have shape {tuple(losses.shape)} to match `logits`", tuple(weight.shape))
+        checks.check_same_device("weight", weight, "logits", logits)
         losses = losses * weight
     return reduce(losses, reduction)

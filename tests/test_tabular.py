@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from fractions import Fraction
 from typing import Any
 
 import gymnasium
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -179,7 +182,7 @@ Z = torch.zeros(2, 3)
         (
             ValueError,
             lambda: decisions.policy_regret(MAKERS["lake"](), torch.ones(16, 4) / 3, discount=0.9),
-            "`policy` should have rows that sum to 1",
+            "`policy` should sum to 1 along axis 1",
         ),
         (
             ValueError,
@@ -197,3 +200,271 @@ Z = torch.zeros(2, 3)
 def test_bad_calls_say_what_was_expected(error: type[Exception], call, words: str) -> None:
     with pytest.raises(error, match=words):
         call()
+
+
+# --- every table that is no table of probabilities is refused, in words that name state and action -------------------------------------------------
+
+
+class Given(gymnasium.Env[int, int]):
+    """An environment that is its table."""
+
+    def __init__(self, table: Any, start: Any = None) -> None:
+        self.P = table
+        self.action_space = gymnasium.spaces.Discrete(2)
+        if start is not None:
+            self.initial_state_distrib = start
+
+
+def two_states(outcomes: Any) -> Given:
+    """Nothing happens, but for one action in one state."""
+    stay = [(1.0, 0, 0.0, False)]
+    return Given({0: {0: stay, 1: stay}, 1: {0: stay, 1: outcomes}})
+
+
+SPOILT = {
+    "half of the probability": ([(0.5, 0, -1.0, False)], "sum to 1; found a sum of 0.5"),
+    "too much of it": ([(0.6, 0, -1.0, False)] * 2, "sum to 1; found a sum of 1.2"),
+    "above 1": ([(1.2, 0, -1.0, False), (-0.2, 1, 0.0, False)], "probabilities from 0 to 1; found 1.2"),
+    "below 0": ([(-0.5, 0, 1.0, False), (1.5, 0, 1.0, False)], "probabilities from 0 to 1; found -0.5"),
+    "a state before the first": ([(1.0, -1, -1.0, False)], "states from 0 to 1; found -1"),
+    "a state after the last": ([(0.5, 0, 0.0, False), (0.5, 2, 0.0, False)], "states from 0 to 1; found 2"),
+    "half a state": ([(1.0, 0.5, 0.0, False)], "states from 0 to 1; found 0.5"),
+    "five of four": ([(1.0, 0, -1.0, False, {})] * 4, "four finite numbers"),
+    "three of four": ([(1.0, 0, -1.0)], "four finite numbers"),
+    "five and three": ([(0.5, 0, -1.0, False, 0.5), (1, 0.0, False)], "four finite numbers"),
+    "NaN": ([(1.0, 0, math.nan, False)], r"four finite numbers.*nan"),
+    "an infinite reward": ([(1.0, 0, math.inf, False)], "four finite numbers"),
+    "a text": ([("all", 0, 1.0, False)], "four finite numbers"),
+    "nothing for a reward": ([(1.0, 0, None, False)], r"four finite numbers.*None"),
+    "a complex number": ([(1j, 0, 1.0, False)], "four finite numbers"),
+    "half an end": ([(1.0, 0, 1.0, 0.5)], "True or False"),
+    "nowhere to go": ([], "sum to 1; found a sum of 0"),
+    "a number": (1.0, "list its outcomes; found a float"),
+    "one outcome without its list": ((1.0, 0, 0.0, False), "four finite numbers"),
+}
+
+
+@pytest.mark.parametrize(("outcomes", "words"), SPOILT.values(), ids=SPOILT)
+def test_a_spoilt_table_is_refused_where_it_is_spoilt(outcomes: Any, words: str) -> None:
+    """γ Σ p > 1 used to run for ever, -1 to be the last state, and NumPy to speak for itself."""
+    env = two_states(outcomes)
+    for call in (
+        lambda: decisions.read_table(env),
+        lambda: decisions.value_iteration(env, discount=0.99),
+        lambda: decisions.policy_regret(env, torch.tensor([0, 0]), discount=0.99),
+    ):
+        with pytest.raises(ValueError, match=rf"^`env.unwrapped.P\[1\]\[1\]` should .*{words}"):
+            call()
+
+
+GOOD = {0: [(1.0, 0, 0.0, False)], 1: [(1.0, 0, 1.0, False)]}
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        ([GOOD], "`env.unwrapped.P` should map each state to its actions; found a list"),
+        ({0: [GOOD[0], GOOD[1]]}, r"`env.unwrapped.P\[0\]` should map each action to its outcomes; found a list"),
+        ({}, "`env.unwrapped.P` should have at least one state; found none"),
+        ({1: GOOD}, "`env.unwrapped.P` should have every state from 0 to 0; found no state 0"),
+        ({0: {0: GOOD[0], 2: GOOD[1]}}, r"`env.unwrapped.P\[0\]` should have every action from 0 to 1; found no action 1"),
+        ({0: GOOD, 1: {0: GOOD[0]}}, "`env` should have 2 actions in each state of its table; found 1 in state 1"),
+        ({0: {0: GOOD[0], 1: iter(GOOD[1])}}, r"`env.unwrapped.P\[0\]\[1\]` should list its outcomes; found a list_iterator"),
+        ({0: {0: GOOD[0], 1: [iter(GOOD[1][0])]}}, r"`env.unwrapped.P\[0\]\[1\]` should have outcomes of four finite numbers"),
+    ],
+)
+def test_a_table_of_another_form_is_refused(table: Any, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        decisions.value_iteration(Given(table), discount=0.9)
+
+
+@pytest.mark.parametrize("start", [[-1.0], [math.nan], [0.5, 0.5], [0.0], ["first"]], ids=str)
+def test_where_an_episode_starts_is_a_distribution(start: Any) -> None:
+    with pytest.raises(ValueError, match=r"`env.unwrapped.initial_state_distrib` should be 1 probabilities that sum to 1; found"):
+        decisions.read_table(Given({0: GOOD}, start))
+    for bad in (torch.tensor([5.0]), torch.tensor([-1.0]), torch.tensor([math.nan])):
+        with pytest.raises(ValueError, match="`start` should "):
+            decisions.policy_regret(Given({0: GOOD}), torch.tensor([0]), discount=0.9, start=bad)
+    with pytest.raises(TypeError, match="`start` should have a dtype of real numbers"):
+        decisions.occupancy(Given({0: GOOD}), torch.tensor([0]), discount=0.9, start=torch.tensor([1 + 0j]))
+
+
+def test_what_is_no_error_in_a_table() -> None:
+    """Keys in another order, NumPy's numbers, probabilities of float32, lists for tuples, several outcomes beside one."""
+    third = np.float32(1 / 3)
+    several = [[third, np.int64(0), np.float32(3.0), np.bool_(False)], (third, 1, 3, 0), (third, 1, 3.0, True)]
+    env = Given({1: {1: [(1.0, 0, 1.0, False)], 0: several}, 0: {0: [(1.0, 1, 0.5, False)], 1: [(1.0, 1, 0.0, True)]}})
+    # V0 = .5 + γ V1, V1 = 3 + γ (V0 + V1) / 3 at γ = 1/2: V1 = 3 + (.5 + V1 / 2 + V1) / 6, so 3/4 V1 = 37/12
+    expected = torch.tensor([0.5 + 37 / 18, 37 / 9], dtype=torch.float64)
+    torch.testing.assert_close(decisions.value_iteration(env, discount=np.float32(0.5)).values, expected, rtol=1e-14, atol=0)
+    torch.testing.assert_close(decisions.policy_values(env, torch.tensor([0, 0], dtype=torch.uint16), discount=0.5), expected, rtol=1e-14, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("going_on", lambda t: 1.2 * t.going_on, r"`going_on` should lie in \[0, 1\]"),
+        ("going_on", lambda t: torch.cat([t.going_on, t.going_on], 2)[..., :2] + 0.2, r"`going_on` should have shape \(2, 2, 1\)"),
+        ("successors", lambda t: t.successors - 1, r"`successors` should lie in \[0, 2\); found values from -1"),
+        ("successors", lambda t: t.successors + 7, r"`successors` should lie in \[0, 2\)"),
+        ("successors", lambda t: t.successors[0], r"`successors` should have shape \(2, 2\) and one axis of outcomes"),
+        ("rewards", lambda t: t.rewards / 0, "`rewards` should be finite; found NaN"),
+        ("rewards", lambda t: t.rewards[0], r"`rewards` should have shape \[S, A\]"),
+        ("start", lambda t: t.start[:1], r"`start` should have shape \(2,\)"),
+        ("start", lambda t: t.start * 2, r"`start` should sum to 1 along axis 0"),
+    ],
+)
+def test_a_table_made_by_hand_is_looked_at(field: str, value: Any, words: str) -> None:
+    table = decisions.read_table(two_states([(1.0, 1, 1.0, False)]))
+    with pytest.raises(ValueError, match=words):
+        table._replace(**{field: value(table)})
+    with pytest.raises(ValueError, match=words):
+        decisions.Table(**{**table._asdict(), field: value(table)})
+    doubled = (torch.full((2, 2, 2), 0.6), torch.zeros(2, 2, 2, dtype=torch.uint8))
+    with pytest.raises(ValueError, match=r"`going_on` should sum to at most 1 along axis 2; found 1\.2"):
+        decisions.Table(rewards=table.rewards, successors=doubled[1], going_on=doubled[0], start=table.start)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_a_table_made_by_hand_is_one_of_float64(dtype: torch.dtype) -> None:
+    whole = decisions.read_table(two_states([(0.5, 1, 3.0, False), (0.5, 0, 1.0, True)]))
+    narrow = decisions.Table(
+        rewards=whole.rewards.to(dtype).requires_grad_(),
+        successors=whole.successors.to(torch.uint16),
+        going_on=whole.going_on.to(dtype),
+        start=whole.start.to(dtype),
+    )
+    assert [(field.dtype, field.requires_grad) for field in narrow] == [(field.dtype, False) for field in whole]
+    for one, other in zip(decisions.value_iteration(narrow, discount=0.9), decisions.value_iteration(whole, discount=0.9), strict=True):
+        assert torch.equal(one, other)  # halves are halves in every dtype
+
+
+# --- exact values ----------------------------------------------------------------------------------------------------------------------------------
+
+
+def exactly(table: decisions.Table, actions: list[int], discount: float) -> list[Fraction]:
+    """V of a policy where every move has one outcome and nothing ends, in fractions: follow it until a state comes again."""
+    gamma, rewards, after = Fraction(discount), table.rewards.tolist(), table.successors.tolist()
+
+    def value(state: int) -> Fraction:
+        seen, earned, total = {}, [], Fraction(0)
+        while state not in seen:
+            seen[state] = len(earned)
+            earned.append(total)
+            total += gamma ** (len(earned) - 1) * Fraction(rewards[state][actions[state]])
+            state = after[state][actions[state]][0]
+        first, steps = earned[seen[state]], len(earned) - seen[state]
+        return first + (total - first) / (1 - gamma**steps)
+
+    return [value(state) for state in range(len(actions))]
+
+
+def ring(seed: int) -> Given:
+    """Forty states in a ring, forward or back, each with a reward of its own."""
+    rewards = np.random.default_rng(seed).normal(size=(40, 2)).tolist()
+    return Given({s: {a: [(1.0, (s + 2 * a - 1) % 40, rewards[s][a], False)] for a in range(2)} for s in range(40)})
+
+
+def assert_optimal(table: decisions.Table, found: decisions.Values, discount: float) -> None:
+    """The policy is the best one to the last digit, by the Bellman equation in fractions, and its values are these."""
+    values = exactly(table, found.q_values.argmax(dim=1).tolist(), discount)
+    for state, (rewards, after) in enumerate(zip(table.rewards.tolist(), table.successors.tolist(), strict=True)):
+        moves = [Fraction(r) + Fraction(discount) * values[n] for r, (n,) in zip(rewards, after, strict=True)]
+        assert max(moves) == values[state]
+    scale = max(map(abs, values))
+    assert max(abs(Fraction(v) - exact) for v, exact in zip(found.values.tolist(), values, strict=True)) <= scale * Fraction(1e-15) / (
+        1 - Fraction(discount)
+    )
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("discount", [0.999, 0.999999])
+def test_values_on_rings_are_exact(seed: int, discount: float) -> None:
+    """So long a horizon that policies, not sweeps, decide."""
+    table = decisions.read_table(ring(seed))
+    found = decisions.value_iteration(table, discount=discount)
+    assert_optimal(table, found, discount)
+    ahead = table.rewards + discount * found.values[table.successors[..., 0]]
+    assert float((ahead.amax(dim=1) - found.values).abs().max()) < 1e-15 / (1 - discount) * float(found.values.abs().max())
+
+
+def test_the_better_of_two_long_ways_by_a_billionth() -> None:
+    """One pays 1 a step; the other pays once, after forty steps, and 2e-9 more: no forty sweeps see it, and over all laps it is worth 5e-8."""
+    gamma = Fraction(0.999)
+    late = float((sum(gamma**step for step in range(40)) + Fraction(2, 10**9)) / gamma**39)
+    table: dict[int, Any] = {0: {0: [(1.0, 40, 1.0, False)], 1: [(1.0, 1, 0.0, False)]}}
+    for first, pay, last in ((1, 0.0, late), (40, 1.0, 1.0)):
+        for state in range(first, first + 39):
+            move = [(1.0, 0 if state == first + 38 else state + 1, last if state == first + 38 else pay, False)]
+            table[state] = {0: move, 1: move}
+    read = decisions.read_table(Given(table))
+    found = decisions.value_iteration(read, discount=0.999)
+    assert found.q_values[0].argmax() == 1
+    assert_optimal(read, found, 0.999)
+
+
+def test_a_discount_near_1_ends_and_one_too_near_is_refused() -> None:
+    for seed in range(4):
+        table = decisions.read_table(ring(seed))
+        found = decisions.value_iteration(table, discount=1 - 1e-12)
+        assert float((found.q_values.amax(dim=1) - found.values).abs().max()) == 0
+    for call in (decisions.value_iteration, lambda env, discount: decisions.policy_values(env, torch.zeros(40).long(), discount=discount)):
+        with pytest.raises(ValueError, match="`discount` should be at most 1 - 1e-12, beyond which float64 has no digits left"):
+            call(ring(0), discount=1 - 2**-53)
+
+
+# --- policies in every form ------------------------------------------------------------------------------------------------------------------------
+
+
+def test_what_a_policy_earns_has_its_gradient(generator: torch.Generator) -> None:
+    table = decisions.read_table(MAKERS["lake"]())
+    logits = torch.randn(16, 4, dtype=torch.float64, generator=generator, requires_grad=True)
+    start = torch.rand(16, dtype=torch.float64, generator=generator).softmax(dim=0).requires_grad_()
+    for measure in (decisions.policy_values, decisions.occupancy, decisions.policy_regret):
+        assert torch.autograd.gradcheck(lambda z, measure=measure: measure(table, z.softmax(dim=1), discount=0.9), logits)
+    assert torch.autograd.gradcheck(lambda s: decisions.policy_regret(table, logits.detach().softmax(dim=1), discount=0.9, start=s / s.sum()), start)
+    many = torch.stack([logits.detach(), -logits.detach()]).softmax(dim=2)
+    mapped = torch.vmap(lambda policy: decisions.policy_values(table, policy, discount=0.9))(many)
+    torch.testing.assert_close(mapped, torch.stack([decisions.policy_values(table, policy, discount=0.9) for policy in many]))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_policy_in_half_precision_is_a_distribution(dtype: torch.dtype, generator: torch.Generator) -> None:
+    """Its rows sum to 1 to within rounding; what is missing is not lost at every step."""
+    env, policy = MAKERS["cliff"](), torch.rand(48, 4, generator=generator).softmax(dim=1).to(dtype)
+    whole = policy.double() / policy.double().sum(dim=1, keepdim=True)
+    assert not torch.equal(whole, policy.double())
+    found = decisions.policy_values(env, policy, discount=0.999)
+    torch.testing.assert_close(found, decisions.policy_values(env, whole, discount=0.999), rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.int16, torch.int32, torch.uint8, torch.uint16, torch.uint32, torch.uint64])
+def test_actions_of_every_integer_dtype(dtype: torch.dtype) -> None:
+    env, actions = MAKERS["lake"](), torch.arange(16) % 4
+    assert torch.equal(decisions.policy_values(env, actions.to(dtype), discount=0.9), decisions.policy_values(env, actions, discount=0.9))
+    for extreme in {torch.iinfo(dtype).max, torch.iinfo(dtype).min} - {0}:
+        with pytest.raises(ValueError, match=r"`policy` should lie in \[0, 4\)"):
+            decisions.policy_values(env, torch.full((16,), extreme, dtype=dtype), discount=0.9)
+
+
+def test_a_table_read_without_gradients_can_be_used_with_them() -> None:
+    with torch.inference_mode():
+        table = decisions.read_table(MAKERS["lake"]())
+        best = decisions.value_iteration(table, discount=0.9)
+    policy = torch.full((16, 4), 0.25, requires_grad=True)
+    (decisions.policy_values(table, policy, discount=0.9) - best.values).sum().backward()
+    assert policy.grad is not None
+    assert bool(policy.grad.isfinite().all())
+
+
+def test_no_cost_among_no_actions_and_extreme_costs() -> None:
+    with pytest.raises(ValueError, match=r"`logits` should have shape \[N, A\] with A ≥ 1; found"):
+        decisions.opportunity_cost_loss(torch.zeros(2, 0), torch.zeros(2, 0))
+    logits = torch.tensor([[3e38, -3e38, 0.0]], requires_grad=True)
+    value = decisions.opportunity_cost_loss(logits, torch.tensor([[2.0, 3e38, 1.0]]))
+    value.backward()
+    assert value.item() == 2
+    assert logits.grad is not None
+    assert logits.grad.tolist() == [[0, 0, 0]]
+    q_values = torch.tensor([6e4, -6e4], dtype=torch.float16)
+    assert decisions.opportunity_cost(q_values).tolist() == [0, 2 * float(q_values[0])]  # an infinity in float16
