@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import Literal, NamedTuple
 
+import torch
+
+from lossbook._core.checks import check_count
+from lossbook._core.door import plain_arguments
 from lossbook._svg import escape
 
 Verdict = Literal["holds", "conditional", "false"]
@@ -47,8 +52,8 @@ def measured(value: float, expected: float, tolerance: float, *, conditions: boo
         >>> measured(0.69, math.log(2), 0.01, samples=1000).holds
         True
     """
-    value, expected = float(value), float(expected)
-    agrees = value == expected or math.isclose(value, expected, rel_tol=0.0, abs_tol=tolerance)
+    value, expected, tolerance = float(value), float(expected), float(tolerance)
+    agrees = value == expected or abs(value - expected) <= tolerance  # of NaN neither is true
     return Measurement(value, expected, tolerance, bool(agrees and conditions), {name: float(number) for name, number in details.items()})
 
 
@@ -69,21 +74,40 @@ class Claim:
     quantity: str
     function: Callable[[int], Measurement] = field(repr=False)
 
+    @plain_arguments
     def measure(self, seed: int = 0) -> Measurement:
         """Run the claim's experiment.
 
         Args:
-            seed: where its random numbers start. The same seed gives the same numbers, and is measured once a process.
+            seed: where its random numbers start, at least 0. The same seed gives the same numbers, whatever default dtype, device or mode torch is
+                in, and is measured once a process.
 
         Returns:
             The `Measurement`.
+
+        Raises:
+            TypeError or ValueError for another seed.
         """
-        return _measure(self.id, seed)
+        check_count("seed", seed, low=0)
+        return _measure(self.function, seed)
 
 
 @cache
-def _measure(claim_id: str, seed: int) -> Measurement:
-    return LEDGER[claim_id].function(seed)
+def _measure(function: Callable[[int], Measurement], seed: int) -> Measurement:
+    with _torch_as_it_starts():
+        return function(seed)
+
+
+@contextmanager
+def _torch_as_it_starts() -> Iterator[None]:
+    """float32 on the CPU, with gradients and without autocast, wherever somebody asks."""
+    dtype = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        with torch.inference_mode(False), torch.enable_grad(), torch.autocast("cpu", enabled=False), torch.device("cpu"):
+            yield
+    finally:
+        torch.set_default_dtype(dtype)
 
 
 class Ledger(Mapping[str, Claim]):
@@ -101,9 +125,10 @@ class Ledger(Mapping[str, Claim]):
     def _load(self) -> dict[str, Claim]:
         if not self._loaded:
             package = import_module("lossbook.claims")
-            for module in iter_modules(package.__path__):
-                if not module.name.startswith("_"):
-                    import_module(f"lossbook.claims.{module.name}")
+            with _torch_as_it_starts():  # the modules keep tensors
+                for module in iter_modules(package.__path__):
+                    if not module.name.startswith("_"):
+                        import_module(f"lossbook.claims.{module.name}")
             self._claims = dict(sorted(self._claims.items()))
             self._loaded = True
         return self._claims
@@ -160,7 +185,9 @@ def claim(
 
 
 def number(value: float) -> str:
-    """Four significant digits, plain where that is short: 0.6931, 27.9, 1.3e-15, 709044."""
+    """Four significant digits, plain where that is short: 0.6931, 27.9, 1.3e-15, 709044; and what is no number: NaN, ∞, -∞."""
+    if not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "∞" if value > 0 else "-∞"
     if value == int(value) and abs(value) < 1e7:
         return str(int(value))
     return f"{value:.4g}".replace("e-0", "e-").replace("e+0", "e+")
@@ -175,7 +202,9 @@ class ClaimBox:
 
     def __repr__(self) -> str:
         claim, found = self.claim, self.measurement
-        return f"{claim.id} ({VERDICTS[claim.verdict].lower()}): {claim.quantity} = {number(found.value)}, expected {number(found.expected)}"
+        surprise = "" if found.holds else ". This is not what was expected"
+        verdict, expected = VERDICTS[claim.verdict].lower(), f"expected {number(found.expected)}{surprise}"
+        return f"{claim.id} ({verdict}): {claim.quantity} = {number(found.value)}, {expected}"
 
     def _repr_html_(self) -> str:
         claim, found = self.claim, self.measurement
