@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lossbook._core.checks import values_readable
+from lossbook._core.checks import check_labels, values_readable
 from lossbook._core.memory import workspace
-from lossbook._core.stable import at_least_float32
 from lossbook._scaling import check_case_shapes, check_case_values
 
 Array = np.ndarray[Any, np.dtype[Any]]
 _PIECE = 2**17  # cases looked at together: their buffers stay in the cache
+_SLACK = 0.005  # what a sum of probabilities may be off without a closer look; a float32 sum of them is off by less
 _EXACT = 2**24  # below so many bins a float32 times their number is a float64 without rounding
 
 
@@ -27,10 +27,12 @@ def edges(bins: int, device: torch.device) -> Tensor:
 def bin_index(confidence: Tensor, bins: int) -> Tensor:
     """The bin of each probability, as `torch.bucketize(confidence, edges) - 1` has it: floor(p * bins), and one compare with the true edge.
 
-    Rounding keeps order and hits integers, so p * bins is never on the wrong side of one, at worst on it: the compare settles that.
+    Rounding keeps order and hits integers, so p * bins is never on the wrong side of one, at worst on it: the compare settles that. In float64, which
+    holds any number of bins.
     """
-    low = (confidence.detach() * bins).floor().long()
-    return (low + (confidence.detach().double() > edges(bins, confidence.device)[low]) - 1).clamp(min=0)
+    wide = confidence.detach().double()
+    low = (wide * bins).floor().long()
+    return (low + (wide > edges(bins, confidence.device)[low]) - 1).clamp(min=0)
 
 
 def bin_sums(probs: Tensor, labels: Tensor, bins: int, of: tuple[str, ...]) -> tuple[Tensor, ...]:
@@ -39,16 +41,36 @@ def bin_sums(probs: Tensor, labels: Tensor, bins: int, of: tuple[str, ...]) -> t
     Of `probs` [N, K] each row's largest is binned, and correct where it is the label's.
     """
     check_case_shapes(probs, labels)
-    if probs.ndim == 2:
+    in_pieces = not probs.requires_grad and values_readable(probs) and values_readable(labels)
+    if probs.ndim == 2 and in_pieces:
+        probs, labels = _top_label_in_pieces(probs, labels)
+    elif probs.ndim == 2:
         check_case_values(probs, labels)
         probs, top = probs.max(dim=1)
         labels = (top == labels).to(torch.uint8)
-    if not probs.requires_grad and values_readable(probs) and values_readable(labels):
-        return tuple(_in_pieces(at_least_float32(probs), labels, bins, of))
+    if in_pieces:
+        return tuple(_in_pieces(probs, labels, bins, of))
     check_case_values(probs, labels)
-    index, confidence, correct = bin_index(at_least_float32(probs), bins), probs.double(), labels.double()
+    index, confidence, correct = bin_index(probs, bins), probs.double(), labels.double()
     parts = {"count": torch.ones_like(confidence), "confidence": confidence, "correct": correct, "excess": confidence - correct}
     return tuple(torch.zeros(bins, dtype=torch.float64, device=probs.device).scatter_add(0, index, parts[name]) for name in of)
+
+
+def _top_label_in_pieces(probs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Each row's largest probability, and whether it is the label's: of several equal ones the first. A piece is checked while it is near."""
+    check_labels("labels", labels, probs.shape[1])
+    count, classes = probs.shape
+    tops, hits, ones = probs.new_empty(count), torch.empty(count, dtype=torch.bool), probs.new_ones(classes)
+    rows = max(_PIECE // classes, 1)
+    pieces = zip(*(torch.split(each, rows) for each in (probs, labels.long(), tops, hits)), strict=True)
+    for piece, own, top, hit in pieces if count else ():
+        torch.amax(piece, 1, out=top)
+        if not (piece.amin() >= 0 and top.max() <= 1 and (piece @ ones - 1).abs().max() <= _SLACK):
+            check_case_values(piece, own)  # which says what is wrong, if it is
+        torch.eq(piece.gather(1, own[:, None])[:, 0], top, out=hit)
+        unsure = (hit & (top <= 0.5 + _SLACK)).nonzero()[:, 0]  # above that there is no second one
+        hit[unsure] = piece[unsure].argmax(1) == own[unsure]
+    return tops, hits.view(torch.uint8)
 
 
 def _in_pieces(probs: Tensor, labels: Tensor, bins: int, of: tuple[str, ...]) -> Tensor:

@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from lossbook._core.checks import check_finite, check_floating, check_integer, check_labels, check_ndim, check_range, check_tensor, wrong_value
+from lossbook._core.checks import (
+    check_concrete,
+    check_distribution,
+    check_finite,
+    check_floating,
+    check_integer,
+    check_labels,
+    check_ndim,
+    check_range,
+    check_same_device,
+    check_tensor,
+    wrong_value,
+)
+from lossbook._core.door import full_precision, outside_graphs, plain_arguments
 from lossbook._core.stable import log1pexp
+
+_DEEPEST = -1e300  # a lead of 1e300 is as good as any
 
 
 class PlattScaling(NamedTuple):
@@ -18,6 +34,7 @@ class PlattScaling(NamedTuple):
     slope: Tensor
     intercept: Tensor
 
+    @plain_arguments
     def probs(self, scores: Tensor) -> Tensor:
         """The calibrated probabilities.
 
@@ -25,15 +42,18 @@ class PlattScaling(NamedTuple):
             scores: any shape, floating.
 
         Returns:
-            The same shape and dtype.
+            The same shape and dtype, computed in float64: where scores lie far from 0, slope and intercept cancel.
 
         Raises:
             TypeError for another dtype.
         """
         check_floating("scores", scores)
-        return torch.sigmoid(self.slope.to(scores) * scores + self.intercept.to(scores))
+        slope, intercept = (part.to(scores.device, torch.float64) for part in self)
+        return torch.sigmoid(slope * scores.double() + intercept).to(scores.dtype)
 
 
+@full_precision
+@outside_graphs
 def fit_temperature(logits: Tensor, labels: Tensor) -> Tensor:
     """The temperature T > 0 that makes softmax(logits / T), or sigmoid(logits / T), most likely to have given the labels.
 
@@ -66,31 +86,56 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> Tensor:
     """
     check_cases(logits, labels, name="logits")
     check_finite("logits", logits)
+    check_concrete("logits", logits)
+    check_concrete("labels", labels)
     scores = logits.detach().double()
-    classes = torch.stack((torch.zeros_like(scores), scores), dim=1) if scores.ndim == 1 else scores
+    half = 0.5 if float(scores.abs().max()) > 1 else 1.0  # so that a difference of two does not overflow
+    classes = (torch.stack((torch.zeros_like(scores), scores), dim=1) if scores.ndim == 1 else scores) * half
     rivals = classes - classes.gather(1, labels.long()[:, None])  # -ln softmax = logsumexp of these, times 1/T
-    if not bool((rivals > 0).any()):
+    largest = float(rivals.max())
+    if largest <= 0:
         wrong_value("logits", "rank at least one label below another class, or the loss falls for ever as T -> 0", "every label first")
-    if float(rivals.mean()) >= 0:
-        wrong_value(
-            "logits", "favour their labels on average, or the loss falls for ever as T -> infinity", f"a mean lead of {-float(rivals.mean()):g}"
-        )
-    inverse, low, high = 1.0, 0.0, math.inf
-    for _ in range(200):
-        weights = (inverse * rivals).softmax(dim=1)
-        means = (weights * rivals).sum(dim=1)
-        slope, curvature = float(means.mean()), float(((weights * rivals.square()).sum(dim=1) - means.square()).mean())
-        if slope == 0:
-            break
-        low, high = (low, inverse) if slope > 0 else (inverse, high)
-        step = inverse - slope / curvature if curvature > 0 else math.nan
-        proposal = step if low < step < high else (2 * inverse if high == math.inf else (low + high) / 2)
-        if abs(proposal - inverse) <= 1e-13 * inverse:
-            break
-        inverse = proposal
-    return torch.tensor(1 / inverse, dtype=torch.float64, device=logits.device)
+    rivals = (rivals / largest).clamp(min=_DEEPEST)
+    lead = -float(rivals.mean())
+    if lead <= 1e-14 * float(rivals.abs().mean()):  # or rounding would decide
+        found = f"a mean lead of {lead * largest / half:g}"
+        wrong_value("logits", "favour their labels on average, or the loss falls for ever as T -> infinity", found)
+
+    def slope(inverse: float) -> tuple[float, float]:
+        pulled = (inverse * rivals).softmax(dim=1) * rivals
+        means = pulled.sum(dim=1)
+        return float(means.mean()), float(((pulled * rivals).sum(dim=1) - means.square()).mean())
+
+    temperature = largest / (half * _rising_root(slope))
+    if temperature == math.inf:
+        wrong_value("logits", "have a temperature that float64 holds", f"logits up to {float(scores.abs().max()):g}")
+    return torch.tensor(temperature, dtype=torch.float64, device=logits.device)
 
 
+def _rising_root(slope: Callable[[float], tuple[float, float]]) -> float:
+    """Where on (0, infinity) a rising function is 0, from its value and its own slope, by Newton's method from 1 on.
+
+    A step that leaves the bracket shown so far, or does not halve the last one, gives way: without an upper end to a factor that grows, within a
+    bracket to its geometric mean, which finds any power of ten.
+    """
+    place, low, high, growth, last = 1.0, 0.0, math.inf, 2.0, math.inf
+    while True:
+        value, steepness = slope(place)
+        if value == 0:
+            return place
+        low, high = (low, place) if value > 0 else (place, high)
+        proposal = place - value / steepness if steepness > 0 else math.nan
+        if not (low < proposal < high and abs(proposal - place) <= last / 2):
+            proposal = low * growth if high == math.inf else high / growth if low == 0 else math.sqrt(low) * math.sqrt(high)
+            growth *= growth if low == 0 or high == math.inf else 1
+        last = abs(proposal - place)
+        if last <= 1e-13 * place:
+            return proposal
+        place = proposal
+
+
+@full_precision
+@outside_graphs
 def fit_platt(scores: Tensor, labels: Tensor) -> PlattScaling:
     r"""The sigmoid that turns scores into probabilities, fitted on held-out scores.
 
@@ -128,7 +173,11 @@ def fit_platt(scores: Tensor, labels: Tensor) -> PlattScaling:
     check_ndim("scores", scores, 1, "[N]")
     check_cases(scores, labels, name="scores")
     check_finite("scores", scores)
+    check_concrete("scores", scores)
+    check_concrete("labels", labels)
     values = scores.detach().double()
+    largest = values.abs().max()
+    values = values / torch.where(largest > 0, largest, 1.0)  # no square overflows or vanishes, and equal scores have a mean that is equal to them
     centre, spread = values.mean(), values.std(correction=0)
     spread = torch.where(spread > 0, spread, 1.0)
     design = torch.stack(((values - centre) / spread, torch.ones_like(values)), dim=1)
@@ -151,7 +200,11 @@ def fit_platt(scores: Tensor, labels: Tensor) -> PlattScaling:
         if float((size * step).abs().max()) <= 1e-12 * (1 + float(coefficients.abs().max())):
             break
     slope = coefficients[0] / spread
-    return PlattScaling(slope, coefficients[1] - slope * centre)
+    intercept = coefficients[1] - slope * centre
+    slope = slope / torch.where(largest > 0, largest, 1.0)
+    if not bool(slope.isfinite()):
+        wrong_value("scores", "have a slope that float64 holds", f"scores up to {float(largest):g}")
+    return PlattScaling(slope, intercept)
 
 
 def check_cases(probs: Tensor, labels: Tensor, name: str = "probs") -> None:
@@ -168,13 +221,16 @@ def check_case_shapes(probs: Tensor, labels: Tensor, name: str = "probs") -> Non
     check_tensor("labels", labels)
     if labels.shape != probs.shape[:1]:
         wrong_value("labels", f"have shape {tuple(probs.shape[:1])} to match `{name}`", tuple(labels.shape))
+    check_same_device("labels", labels, name, probs)
     if name != "probs" and not labels.numel():
         wrong_value(name, "hold at least one case", tuple(probs.shape))
     check_integer("labels", labels)
 
 
 def check_case_values(probs: Tensor, labels: Tensor, name: str = "probs") -> None:
-    """What `check_cases` says of labels and probabilities, looked at only where `values_readable`."""
+    """What `check_cases` says of labels and probabilities: a row [K] of these is a distribution."""
     check_labels("labels", labels, 2 if probs.ndim == 1 else probs.shape[1])
-    if name == "probs":
+    if name == "probs" and probs.ndim == 1:
         check_range("probs", probs, 0.0, 1.0)
+    elif name == "probs":
+        check_distribution("probs", probs, 1)

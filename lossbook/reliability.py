@@ -13,8 +13,10 @@ from torch import Tensor
 
 from lossbook._bins import bin_index, bin_sums, edges
 from lossbook._core.checks import check_choice, check_count, check_floating, check_ndim, wrong_value
+from lossbook._core.classes import one_hot
+from lossbook._core.door import full_precision
+from lossbook._core.ranks import dense_ranks
 from lossbook._core.reduction import Reduction, check_reduction, reduce
-from lossbook._core.stable import at_least_float32
 from lossbook._scaling import PlattScaling, check_cases, fit_platt, fit_temperature
 
 __all__ = [
@@ -48,13 +50,15 @@ class MurphyDecomposition(NamedTuple):
     within: Tensor
 
 
+@full_precision
 def expected_calibration_error(probs: Tensor, labels: Tensor, *, bins: int = 15, norm: Literal["l1", "l2", "max"] = "l1") -> Tensor:
     r"""How far, on average, a bin's mean probability is from the frequency of what came true.
 
     l1: sum_b (n_b/N) |freq_b - conf_b|     l2: sqrt(sum_b (n_b/N) (freq_b - conf_b)^2)     max: max_b |freq_b - conf_b|
 
     Args:
-        probs: [N], P(label 1), compared with how often label 1 comes; or [N, K], of which each row's largest is compared with how often it is right.
+        probs: [N], P(label 1), compared with how often label 1 comes; or [N, K], distributions, of which each row's largest is compared with how
+            often it is right.
         labels: [N] class ids: 0 or 1, or 0 to K-1.
         bins: number of equally wide bins on [0, 1].
         norm: "l1", the usual ECE; "l2", its root mean square; "max", the maximum calibration error.
@@ -63,7 +67,8 @@ def expected_calibration_error(probs: Tensor, labels: Tensor, *, bins: int = 15,
         A scalar, float64; 0 where N is 0. It has a gradient in `probs` almost everywhere (bins do not move).
 
     Raises:
-        ValueError: wrong shape, a probability outside [0, 1], a label out of range, an unknown norm, fewer than one bin.
+        ValueError: wrong shape, a probability outside [0, 1], a row that does not sum to 1, a label out of range, an unknown norm, fewer than one
+            bin.
         TypeError: probs not floating, labels not integer.
 
     Example:
@@ -91,6 +96,7 @@ def expected_calibration_error(probs: Tensor, labels: Tensor, *, bins: int = 15,
     return _root((counts[0] * gaps.square()).sum() / max(labels.numel(), 1))
 
 
+@full_precision
 def reliability_curve(probs: Tensor, labels: Tensor, *, bins: int = 15) -> ReliabilityCurve:
     """What a reliability diagram draws: mean probability and observed frequency, bin by bin.
 
@@ -125,6 +131,7 @@ def reliability_curve(probs: Tensor, labels: Tensor, *, bins: int = 15) -> Relia
     return ReliabilityCurve(edges(bins, probs.device), counts, confidences / counts, hits / counts)
 
 
+@full_precision
 def brier_score(probs: Tensor, labels: Tensor, *, reduction: Reduction = "mean") -> Tensor:
     """Squared distance between the probabilities and what happened: a proper score, bounded.
 
@@ -136,7 +143,7 @@ def brier_score(probs: Tensor, labels: Tensor, *, reduction: Reduction = "mean")
         reduction: "mean" over the N cases, "sum" or "none".
 
     Returns:
-        A scalar, or [N] with reduction "none"; the dtype of `probs`.
+        A scalar, or [N] with reduction "none"; float64 where `probs` are, else float32.
 
     Raises:
         ValueError, TypeError: as `expected_calibration_error`, and an unknown reduction.
@@ -158,10 +165,10 @@ def brier_score(probs: Tensor, labels: Tensor, *, reduction: Reduction = "mean")
     check_cases(probs, labels)
     if probs.ndim == 1:
         return reduce((probs - labels.to(probs)).square(), reduction)
-    true = probs.gather(1, labels.long()[:, None])[:, 0]
-    return reduce(probs.square().sum(1) - 2 * true + 1, reduction)
+    return reduce((probs - one_hot(labels, probs)).square().sum(1), reduction)
 
 
+@full_precision
 def murphy_decomposition(probs: Tensor, labels: Tensor, *, bins: int | None = None) -> MurphyDecomposition:
     r"""What a Brier score is made of: reliability (lower is better), resolution (higher is better) and the uncertainty of the labels.
 
@@ -195,15 +202,13 @@ def murphy_decomposition(probs: Tensor, labels: Tensor, *, bins: int | None = No
     if bins is not None:
         check_count("bins", bins)
     check_cases(probs, labels)
-    confidence, truth = at_least_float32(probs).double(), labels.double()
     if not labels.numel():
         wrong_value("labels", "hold at least one label", "none")
-    groups = torch.unique(probs, return_inverse=True)[1] if bins is None else bin_index(at_least_float32(probs), bins)
-    size = labels.numel() if bins is None else bins
-    counts, confidences, hits = (
-        torch.zeros(size, dtype=torch.float64, device=probs.device).index_add_(0, groups, part)
-        for part in (torch.ones_like(truth), confidence, truth)
-    )
+    confidence, truth = probs.double(), labels.double()
+    groups, size = (dense_ranks(probs.detach()), labels.numel()) if bins is None else (bin_index(probs, bins), bins)
+    nothing = torch.zeros(size, dtype=torch.float64, device=probs.device)
+    counts, confidences, hits = (nothing.scatter_add(0, groups, part) for part in (torch.ones_like(truth), confidence, truth))
+    counts = counts.clamp(min=1)
     conf, freq, base = (confidences / counts)[groups], (hits / counts)[groups], truth.mean()
     within = (confidence - conf).square() - 2 * (confidence - conf) * (truth - freq)
     return MurphyDecomposition((conf - freq).square().mean(), (freq - base).square().mean(), base * (1 - base), within.mean())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal, localcontext
 
 import numpy as np
 import pytest
@@ -425,3 +426,234 @@ def test_the_public_names():
         "murphy_decomposition",
         "reliability_curve",
     ]
+
+
+# --- the same on every path ------------------------------------------------------------------------------------------------------------------------
+
+
+class Renamed(Tensor):
+    """A tensor that only has another name, as torchvision's tv_tensors do."""
+
+
+@pytest.mark.parametrize("measure", [brier_score, expected_calibration_error, reliability_curve])
+def test_a_row_that_is_no_distribution_is_refused_on_every_path(measure):
+    probs, labels = torch.tensor([[0.5, 0.5], [0.9, 0.9]]), torch.tensor([0, 1])
+    words = r"`probs` should sum to 1 along axis 1; found a sum of 1\.8"
+    for given in (probs, probs.double(), probs.clone().requires_grad_(), probs.as_subclass(Renamed), torch.nn.Parameter(probs)):
+        with pytest.raises(ValueError, match=words):
+            measure(given, labels)
+    with pytest.raises(ValueError, match=words):
+        torch.vmap(lambda p: measure(p, labels))(probs.expand(3, 2, 2))
+    torch.compiler.reset()
+    with pytest.raises(RuntimeError, match="`probs` should sum to 1 along axis 1"):
+        torch.compile(measure, backend="aot_eager")(probs, labels)
+    for bad, found in (([0.995, 0.0], "0.995"), ([1.0, 0.02], "1.02"), ([0.0, 0.0], "0")):
+        if bad[0] != 0.995:  # as near to 1 as half precision
+            with pytest.raises(ValueError, match=f"found a sum of {re.escape(found)}"):
+                measure(torch.tensor([bad]), torch.tensor([0]))
+        else:
+            measure(torch.tensor([bad]), torch.tensor([0]))
+    with pytest.raises(ValueError, match=r"`probs` should lie in \[0, 1\]; found values from -0\.5 to 1\.5"):
+        measure(torch.tensor([[1.5, -0.5]]), torch.tensor([0]))
+    with pytest.raises(ValueError, match=r"`probs` should lie in \[0, 1\]; found NaN"):
+        measure(torch.tensor([[math.nan, 0.5]]), torch.tensor([0]))
+
+
+@pytest.mark.parametrize(("row", "words"), [([0.9, 0.9], "sum to 1"), ([math.nan, 1.0], "found NaN"), ([1.25, -0.25], "lie in")])
+def test_a_late_row_is_looked_at(row, words, monkeypatch):
+    probs, labels = torch.tensor([[0.25, 0.75]] * 500), torch.tensor([0, 1] * 250)
+    probs[450] = torch.tensor(row)
+    monkeypatch.setattr(_bins, "_PIECE", 64)
+    with pytest.raises(ValueError, match=words):
+        expected_calibration_error(probs, labels)
+
+
+def test_of_equal_classes_the_first_is_the_top_label(generator, monkeypatch):
+    """In pieces, where ties are settled by a look at few rows, as in one piece; sums a little off 1 are taken in either."""
+    monkeypatch.setattr(_bins, "_PIECE", 64)
+    probs = torch.randint(0, 3, (900, 4), generator=generator).double() + 1e-3
+    probs = probs / probs.sum(1, keepdim=True) * (1 - 0.009 * torch.rand(900, 1, generator=generator, dtype=torch.float64))
+    probs[:3] = torch.tensor([[0.5, 0.5, 0, 0], [0, 0.502, 0.502, 0], [0.25] * 4], dtype=torch.float64)
+    labels = torch.randint(0, 4, (900,), generator=generator)
+    labels[:3] = torch.tensor([1, 2, 0])
+    top = torch.tensor([row.index(max(row)) for row in probs.tolist()])
+    expected = by_definition(probs.amax(1), top == labels, 15, "l1")
+    assert 0.05 < (probs.sort(1).values[:, -1] == probs.sort(1).values[:, -2]).double().mean() < 0.95
+    for given in (probs, probs.mT.contiguous().mT, probs.clone().requires_grad_()):
+        assert expected_calibration_error(given, labels).item() == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.int16, torch.int32, torch.uint8, torch.uint16, torch.uint32, torch.uint64, torch.int64])
+def test_labels_of_every_integer_dtype_up_to_its_ends(dtype, generator):
+    probs, labels = forecasts(generator, 60)
+    two = torch.stack((1 - probs, probs), 1)
+    logits = 4 * (labels.double() - 0.5) + torch.randn(60, generator=generator, dtype=torch.float64)
+    logits[0] = -logits[0]
+    for measure in (expected_calibration_error, brier_score, murphy_decomposition, lambda p, y: reliability_curve(p, y).frequency.nan_to_num()):
+        torch.testing.assert_close(measure(probs, labels.to(dtype)), measure(probs, labels), rtol=0, atol=0)
+    for measure in (expected_calibration_error, brier_score):
+        torch.testing.assert_close(measure(two, labels.to(dtype)), measure(two, labels), rtol=0, atol=0)
+    for fit in (fit_temperature, lambda s, y: fit_platt(s, y).slope):
+        assert fit(logits, labels.to(dtype)) == fit(logits, labels)
+    for extreme in {torch.iinfo(dtype).max, torch.iinfo(dtype).min} - {0}:
+        for measure in (expected_calibration_error, brier_score, murphy_decomposition, fit_temperature, fit_platt):
+            with pytest.raises(ValueError, match=r"`labels` should lie in \[0, 2\)"):
+                measure(probs, torch.full((60,), extreme, dtype=dtype))
+
+
+def test_numbers_of_numpy_are_numbers(generator):
+    probs, labels = forecasts(generator, 60)
+    assert expected_calibration_error(probs, labels, bins=np.int64(7)) == expected_calibration_error(probs, labels, bins=7)
+    assert torch.equal(reliability_curve(probs, labels, bins=np.uint8(7)).counts, reliability_curve(probs, labels, bins=7).counts)
+    assert murphy_decomposition(probs, labels, bins=np.int32(7)) == murphy_decomposition(probs, labels, bins=7)
+
+
+@pytest.mark.parametrize("bins", [None, 5])
+def test_murphy_maps_compiles_and_has_its_gradient(bins, generator):
+    probs, labels = forecasts(generator, 40)
+    probs = ((probs * 10).round() / 10 + 0.003).clamp(max=1)  # ties, and away from the edges of five bins
+    probs[:2] = torch.tensor([0.0, -0.0])
+    rows, truths = probs.view(2, 20), labels.view(2, 20)
+    one_by_one = [torch.stack(murphy_decomposition(p, y, bins=bins)) for p, y in zip(rows, truths, strict=True)]
+    mapped = torch.vmap(lambda p, y: torch.stack(murphy_decomposition(p, y, bins=bins)))(rows, truths)
+    torch.testing.assert_close(mapped, torch.stack(one_by_one))
+    torch.compiler.reset()
+    compiled = torch.compile(lambda p, y: torch.stack(murphy_decomposition(p, y, bins=bins)), fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(rows[0], truths[0]), one_by_one[0])
+    leaf = rows[0].clone().requires_grad_()
+    (slope,) = torch.autograd.grad(murphy_decomposition(leaf, truths[0], bins=bins).reliability, leaf)
+    # d/dp_i of sum_b n_b/N (conf_b - freq_b)^2 is 2/N (conf_b - freq_b)
+    keys = rows[0] + 0.0 if bins is None else (rows[0] * bins).ceil().clamp(min=1)
+    gaps = [float((rows[0] - truths[0])[keys == key].mean()) for key in keys]
+    torch.testing.assert_close(slope, torch.tensor(gaps, dtype=torch.float64) / 10)
+
+
+def test_a_brier_score_near_0_keeps_its_digits():
+    """p² - 2 p + 1 is 0 for 0.99999 in float32, and was."""
+    probs = torch.tensor([[0.99999, 1e-5, 0.0], [1e-6, 0.999999, 0.0]])
+    labels = torch.tensor([0, 1])
+    torch.testing.assert_close(brier_score(probs, labels, reduction="none").double(), brier_score(probs.double(), labels, reduction="none"))
+    assert float(brier_score(probs, labels)) > 1e-12
+
+
+def test_more_bins_than_float32_can_count():
+    """p * bins is rounded past the last bin in float32."""
+    probs = torch.tensor([1.0, 0.5]).requires_grad_()
+    error = expected_calibration_error(probs, torch.tensor([1, 0]), bins=2**24 + 3)
+    assert error.item() == 0.25
+    assert murphy_decomposition(probs.detach(), torch.tensor([1, 0]), bins=2**24 + 3).within.item() == 0
+
+
+# --- fits at every scale ---------------------------------------------------------------------------------------------------------------------------
+
+
+def exact_temperature(logits, labels):
+    """By bisection on the slope of the loss in 1/T, in decimals of 60 digits."""
+    rows = [[Decimal(z) - Decimal(row[y]) for z in row] for row, y in zip(logits.double().tolist(), labels.tolist(), strict=True)]
+
+    def slope(inverse):
+        total = Decimal(0)
+        for row in rows:
+            weights = [(inverse * (z - max(row))).exp() for z in row]
+            total += sum(w * z for w, z in zip(weights, row, strict=True)) / sum(weights)
+        return total
+
+    low, high = Decimal("1e-330"), Decimal("1e330")
+    while high / low > Decimal("1.00000000000001"):
+        middle = (low * high).sqrt()
+        low, high = (low, middle) if slope(middle) > 0 else (middle, high)
+    return 1 / low
+
+
+UNEVEN = torch.tensor([[1.0, 2.0, 0.5], [0.0, -1.0, 0.25], [3.0, 1.0, 2.0], [0.1, 0.2, 0.3], [2.0, 0.0, 0.0]], dtype=torch.float64)
+UNEVEN_LABELS = torch.tensor([1, 2, 0, 1, 0])
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e-200, 1e-38, 1.0, 1e30, 1e100, 1e200, 1e300, 5e307])
+def test_a_temperature_at_every_scale(scale):
+    with localcontext() as context:
+        context.prec, context.Emin, context.Emax = 60, -(10**9), 10**9
+        expected = exact_temperature(scale * UNEVEN, UNEVEN_LABELS)
+        found = Decimal(fit_temperature(scale * UNEVEN, UNEVEN_LABELS).item())
+        assert abs(found / expected - 1) < Decimal("1e-12")
+
+
+@pytest.mark.parametrize("mask", [-1e4, -1e9, torch.finfo(torch.float32).min])
+def test_a_temperature_beside_a_class_that_is_masked_out(mask):
+    logits = torch.cat([UNEVEN, torch.full((5, 1), mask, dtype=torch.float64)], 1)
+    assert float(fit_temperature(logits, UNEVEN_LABELS)) == pytest.approx(float(fit_temperature(UNEVEN, UNEVEN_LABELS)), rel=1e-12)
+
+
+def test_a_temperature_of_leads_of_every_size():
+    """Nine digits between the leads, and a best 1/T far from 1 in both directions."""
+    for leads in ([1.0, 1.0, -1e-9], [1e-9, 1e-9, -1e-9], [1e9, 1e-3, -1.0], [1.0, 1.0, 1.0, -2.999]):
+        logits = torch.tensor(leads, dtype=torch.float64)
+        with localcontext() as context:
+            context.prec, context.Emin, context.Emax = 60, -(10**9), 10**9
+            expected = exact_temperature(torch.stack([torch.zeros_like(logits), logits], 1), torch.ones(len(logits), dtype=torch.long))
+            found = Decimal(fit_temperature(logits, torch.ones(len(logits), dtype=torch.uint8)).item())
+            assert abs(found / expected - 1) < Decimal("1e-11")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_temperatures_in_every_dtype_at_its_ends(dtype):
+    largest = torch.finfo(dtype).max / 4
+    logits = (largest * UNEVEN).to(dtype)
+    found = fit_temperature(logits, UNEVEN_LABELS)
+    assert found.dtype == torch.float64
+    assert found == fit_temperature(logits.double(), UNEVEN_LABELS)
+    scores = logits[:, 0]
+    assert fit_platt(scores, UNEVEN_LABELS.clamp(max=1)) == fit_platt(scores.double(), UNEVEN_LABELS.clamp(max=1))
+
+
+def test_no_temperature_that_float64_holds():
+    with pytest.raises(ValueError, match=r"`logits` should have a temperature that float64 holds; found logits up to 1\.7e\+308"):
+        fit_temperature(torch.tensor([1.7e308, 1.7e308, -1.69e308], dtype=torch.float64), torch.ones(3, dtype=torch.long))
+    with pytest.raises(ValueError, match="`logits` should favour their labels on average"):  # by 1e-17 of them: rounding, not evidence
+        fit_temperature(torch.tensor([0.1, 0.2, -0.3], dtype=torch.float64), torch.ones(3, dtype=torch.long))
+    with pytest.raises(ValueError, match="`logits` should rank at least one label below another class"):
+        fit_temperature(torch.zeros(3, 1), torch.zeros(3, dtype=torch.long))
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e-200, 1e-38, 1e38, 1e200, 1e300])
+def test_platt_at_every_scale(scale):
+    scores, labels = torch.tensor([-2.0, -1.0, 0.5, 1.0, 2.0], dtype=torch.float64), torch.tensor([0, 1, 0, 1, 1])
+    expected, found = fit_platt(scores, labels), fit_platt(scale * scores, labels)
+    torch.testing.assert_close(found.slope * scale, expected.slope, rtol=1e-12, atol=0)
+    torch.testing.assert_close(found.intercept, expected.intercept, rtol=1e-12, atol=0)
+    torch.testing.assert_close(found.probs(scale * scores), expected.probs(scores), rtol=1e-12, atol=0)
+
+
+def test_no_slope_that_float64_holds():
+    with pytest.raises(ValueError, match="`scores` should have a slope that float64 holds; found scores up to 1e-310"):
+        fit_platt(torch.tensor([1e-310, -1e-310], dtype=torch.float64), torch.tensor([1, 0]))
+
+
+@pytest.mark.parametrize("equal", [0.0, 0.1, 0.3, -1e300, 1e-300])
+def test_equal_scores_have_no_slope(equal):
+    assert float(fit_platt(torch.full((10,), equal, dtype=torch.float64), torch.tensor([0, 1] * 5)).slope) == 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_platt_probabilities_far_from_0_are_those_of_float64(dtype):
+    """Slope times score and intercept are both near 1000, and cancel."""
+    scores, labels = (torch.tensor([-2.0, -1.0, 1.0, 2.0]) / 4 + 256).to(dtype), torch.tensor([0, 1, 0, 1])
+    platt = fit_platt(scores, labels)
+    found = platt.probs(scores)
+    assert found.dtype == dtype
+    assert torch.equal(found, platt.probs(scores.double()).to(dtype))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(platt.probs(scores), found)
+
+
+def test_platt_with_one_far_score_and_with_one_class(generator):
+    """Platt's score equations, also where one score in a thousand is a million times the others'."""
+    scores = torch.randn(1000, generator=generator, dtype=torch.float64)
+    scores[0] = 1e6
+    labels = torch.bernoulli(torch.sigmoid(scores), generator=generator).long()
+    for truth in (labels, 1 - labels, torch.ones_like(labels), torch.zeros_like(labels)):
+        platt, ones = fit_platt(scores, truth), int(truth.sum())
+        targets = torch.tensor([1 / (1000 - ones + 2), (ones + 1) / (ones + 2)], dtype=torch.float64)[truth]
+        residual = platt.probs(scores) - targets
+        assert abs(float(residual.sum())) < 1e-8
+        assert abs(float((residual * scores / 1e6).sum())) < 1e-8
