@@ -7,7 +7,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lossbook._core.checks import check_range
-from lossbook._core.door import widened as widened
 from lossbook._core.stable import bernoulli_costs
 
 SETTLED = 1000.0  # e^-1000 is 0 in every dtype
