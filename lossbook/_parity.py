@@ -10,7 +10,10 @@ import torch
 from torch import Tensor
 
 from lossbook._core import checks
+from lossbook._core.door import full_precision, outside_graphs
+from lossbook._core.ranks import dense_ranks
 
+MOST_GROUPS = 2**24
 _Array = npt.NDArray[np.float64]
 _Places = npt.NDArray[np.int64]
 
@@ -26,37 +29,63 @@ class ParityFrontier(NamedTuple):
     thresholds: Tensor
 
 
-def check_groups(groups: Tensor, parameter: str, reference: Tensor) -> int:
-    """`groups` are ids from 0, one for each element of `reference`; returns how many ids there are."""
+def check_groups(groups: Tensor, parameter: str, reference: Tensor) -> None:
+    """`groups` are ids from 0, one for each element of `reference`."""
     checks.check_integer("groups", groups)
     checks.check_same_shape("groups", groups, parameter, reference)
     checks.check_ndim("groups", groups, 1, "[N]")
     if groups.numel() == 0:
         checks.wrong_value("groups", "have at least one element", "none")
-    least, most = (int(extreme) for extreme in torch.aminmax(groups))
-    if least < 0:
-        checks.wrong_value("groups", "be at least 0", least)
+    checks.check_values("groups", groups, lambda ids: ids >= 0, "be at least 0", lambda ids: int(ids.min()))
+
+
+def group_count(groups: Tensor) -> int:
+    """How many ids there are, the largest one with all below it; under `vmap` the same for all that are mapped over."""
+    most = _largest(groups)
+    if most >= MOST_GROUPS:
+        checks.wrong_value("groups", f"be below {MOST_GROUPS}, since the result has a place for each id", most)
     return most + 1
 
 
-def check_binary(parameter: str, value: Tensor) -> None:
+@outside_graphs
+def _largest(groups: Tensor) -> int:
+    seen = checks.readable(groups)
+    return int((groups if seen is None else seen).max())
+
+
+def group_places(groups: Tensor) -> tuple[Tensor, int]:
+    """A place for each group, and how many places: its id, or its rank among the ids where these cannot be read or would leave most places empty."""
+    seen = checks.readable(groups)
+    if seen is not None and int(seen.max()) < max(2 * len(groups), 1024):
+        return groups.long(), int(seen.max()) + 1
+    return dense_ranks(groups.long()), len(groups)
+
+
+def check_unit(parameter: str, value: Tensor) -> None:
     """`value` is a vector in [0, 1]: decisions, labels or probabilities."""
-    checks.check_tensor(parameter, value)
+    checks.check_real(parameter, value)
     checks.check_ndim(parameter, value, 1, "[N]")
-    checks.check_range(parameter, value.double(), 0, 1)
+    checks.check_range(parameter, value, 0, 1)
 
 
-def _unit_interval(parameter: str, value: Tensor) -> _Array:
-    """A vector in [0, 1] on the host, as float64."""
-    checks.check_tensor(parameter, value)
-    checks.check_ndim(parameter, value, 1, "[N]")
-    wide = value.double() if value.is_floating_point() and value.itemsize < 4 else value  # numpy does not know bfloat16
-    found: _Array = wide.detach().cpu().numpy().astype(np.float64, copy=False)
-    if len(found):
-        checks.check_extremes(parameter, float(found.min()), float(found.max()), 0, 1)
+def check_labels(labels: Tensor) -> None:
+    """`labels` is a vector of 0 and 1, of any dtype."""
+    check_unit("labels", labels)
+    checks.check_values("labels", labels, lambda labels: (labels == 0) | (labels == 1), "hold only 0 and 1", _between)
+
+
+def _between(labels: Tensor) -> float:
+    return float(labels[(labels != 0) & (labels != 1)][0])
+
+
+def _as_array(value: Tensor) -> _Array:
+    """On the host, as float64."""
+    found: _Array = value.detach().cpu().numpy().astype(np.float64, copy=False)
     return found
 
 
+@full_precision
+@outside_graphs
 def parity_frontier(
     probs: Tensor, *, groups: Tensor, randomize: bool = True, labels: Tensor | None = None, gaps: int | Tensor = 101
 ) -> ParityFrontier:
@@ -78,7 +107,7 @@ def parity_frontier(
         A `ParityFrontier`. With labels its thresholds are on the pooled scale: the share of positives among people ranked alike.
 
     Raises:
-        TypeError or ValueError for other shapes, dtypes, values, or a group without a member.
+        TypeError or ValueError for other shapes, dtypes, values, labels between 0 and 1, or a group without a member.
 
     Example:
         >>> front = parity_frontier(torch.tensor([0.9, 0.8, 0.4, 0.3]), groups=torch.tensor([0, 0, 1, 1]), gaps=2)
@@ -90,19 +119,22 @@ def parity_frontier(
         cost of fairness", 2017, for the form of the optimum.
     """
     checks.check_floating("probs", probs)
-    scores = _unit_interval("probs", probs)
-    count = check_groups(groups, "probs", probs)
-    positive = None
+    check_unit("probs", probs)
+    check_groups(groups, "probs", probs)
     if labels is not None:
-        positive = _unit_interval("labels", labels) == 1
         checks.check_same_shape("labels", labels, "probs", probs)
-    curves = _curves(scores, _members(groups, count), positive, randomize)
-    best = [curve.best for curve in curves]
+        check_labels(labels)
     if isinstance(gaps, Tensor):
-        grid = _unit_interval("gaps", gaps)
+        check_unit("gaps", gaps)
     else:
         checks.check_count("gaps", gaps, low=2)
-        grid = np.linspace(0, max(best) - min(best), gaps)
+    for name, value in {"probs": probs, "groups": groups, "labels": labels, "gaps": gaps}.items():
+        if isinstance(value, Tensor):
+            checks.check_concrete(name, value)
+    positive = None if labels is None else _as_array(labels) == 1
+    curves = _curves(_as_array(probs), _members(groups), positive, randomize)
+    best = [curve.best for curve in curves]
+    grid = _as_array(gaps) if isinstance(gaps, Tensor) else np.linspace(0, max(best) - min(best), gaps)
     errors, thresholds = _mixed_frontier(curves, grid) if randomize else _threshold_frontier(curves, grid)
     return ParityFrontier(*(torch.from_numpy(part).to(probs.device) for part in (grid, errors, thresholds)))
 
@@ -123,10 +155,10 @@ class _Curve(NamedTuple):
         return float(self.rates[self.place])
 
 
-def _members(groups: Tensor, count: int) -> list[_Places]:
+def _members(groups: Tensor) -> list[_Places]:
     """Who is in each group."""
     ids, found = groups.cpu().numpy(), []
-    for group in range(count):
+    for group in range(int(ids.max()) + 1):
         found.append(np.flatnonzero(ids == group))
         if len(found[-1]) == 0:
             checks.wrong_value("groups", "give every id up to the largest a member", f"no member of {group}")

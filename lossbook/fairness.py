@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from lossbook._core import checks
-from lossbook._parity import ParityFrontier, check_binary, check_groups, parity_frontier
+from lossbook._core.door import full_precision, plain_arguments
+from lossbook._parity import ParityFrontier, check_groups, check_labels, check_unit, group_count, group_places, parity_frontier
 
 __all__ = [
     "Interval",
@@ -37,87 +38,98 @@ class Interval(NamedTuple):
     high: Tensor
 
 
-def _rates(values: Tensor, groups: Tensor, count: int, among: Tensor | None = None) -> Tensor:
+def _rates(values: Tensor, places: Tensor, count: int, among: Tensor | None = None) -> Tensor:
+    """The mean of the values at each of so many places; NaN, without a gradient, where nobody is."""
     weight = torch.ones(len(values), dtype=torch.float64, device=values.device) if among is None else among.double()
-    totals = torch.zeros(count, dtype=torch.float64, device=values.device)
-    return totals.index_add(0, groups.long(), weight * values.double()) / totals.index_add(0, groups.long(), weight)
+    nothing = torch.zeros(count, dtype=torch.float64, device=values.device)
+    totals, sizes = (nothing.scatter_add(0, places, part) for part in (weight * values.double(), weight))
+    return torch.where(sizes > 0, totals / sizes.clamp(min=1), torch.nan)
 
 
+@full_precision
 def selection_rates(decisions: Tensor, *, groups: Tensor) -> Tensor:
     """P(decision = 1 | group) for each group.
 
     Args:
         decisions: [N], bool, 0/1, or probabilities of selection.
-        groups: [N], ids from 0.
+        groups: [N], ids from 0, below 2²⁴.
 
     Returns:
         [G] float64; NaN for an id that no one has.
 
     Raises:
-        TypeError or ValueError for other shapes or dtypes, values outside [0, 1], or negative ids.
+        TypeError or ValueError for other shapes or dtypes, values outside [0, 1], labels between 0 and 1, or negative ids.
 
     Example:
         >>> selection_rates(torch.tensor([1, 0, 1, 1]), groups=torch.tensor([0, 0, 1, 1]))
         tensor([0.5000, 1.0000], dtype=torch.float64)
     """
-    check_binary("decisions", decisions)
-    return _rates(decisions, groups, check_groups(groups, "decisions", decisions))
+    _check_people(decisions, groups)
+    return _rates(decisions, groups.long(), group_count(groups))
 
 
+@full_precision
 def true_positive_rates(decisions: Tensor, labels: Tensor, *, groups: Tensor) -> Tensor:
     """P(decision = 1 | label = 1, group) for each group.
 
     Args:
         decisions: [N], bool, 0/1, or probabilities of selection.
         labels: [N], 0 or 1.
-        groups: [N], ids from 0.
+        groups: [N], ids from 0, below 2²⁴.
 
     Returns:
         [G] float64; NaN for a group without positives.
 
     Raises:
-        TypeError or ValueError for other shapes or dtypes, values outside [0, 1], or negative ids.
+        TypeError or ValueError for other shapes or dtypes, values outside [0, 1], labels between 0 and 1, or negative ids.
 
     Example:
         >>> true_positive_rates(torch.tensor([1, 0, 1, 1]), torch.tensor([1, 1, 1, 0]), groups=torch.tensor([0, 0, 1, 1]))
         tensor([0.5000, 1.0000], dtype=torch.float64)
     """
-    return _conditional_rates(decisions, labels, groups, 1)
+    _check_people(decisions, groups, labels)
+    return _rates(decisions, groups.long(), group_count(groups), among=labels == 1)
 
 
+@full_precision
 def false_positive_rates(decisions: Tensor, labels: Tensor, *, groups: Tensor) -> Tensor:
     """P(decision = 1 | label = 0, group) for each group.
 
     Args:
         decisions: [N], bool, 0/1, or probabilities of selection.
         labels: [N], 0 or 1.
-        groups: [N], ids from 0.
+        groups: [N], ids from 0, below 2²⁴.
 
     Returns:
         [G] float64; NaN for a group without negatives.
 
     Raises:
-        TypeError or ValueError for other shapes or dtypes, values outside [0, 1], or negative ids.
+        TypeError or ValueError for other shapes or dtypes, values outside [0, 1], labels between 0 and 1, or negative ids.
 
     Example:
         >>> false_positive_rates(torch.tensor([1, 0, 1, 0]), torch.tensor([0, 0, 1, 0]), groups=torch.tensor([0, 0, 1, 1]))
         tensor([0.5000, 0.0000], dtype=torch.float64)
     """
-    return _conditional_rates(decisions, labels, groups, 0)
+    _check_people(decisions, groups, labels)
+    return _rates(decisions, groups.long(), group_count(groups), among=labels == 0)
 
 
-def _conditional_rates(decisions: Tensor, labels: Tensor, groups: Tensor, label: int) -> Tensor:
-    check_binary("decisions", decisions)
-    check_binary("labels", labels)
-    checks.check_same_shape("labels", labels, "decisions", decisions)
-    return _rates(decisions, groups, check_groups(groups, "decisions", decisions), among=labels == label)
+def _check_people(decisions: Tensor, groups: Tensor, labels: Tensor | None = None) -> None:
+    check_unit("decisions", decisions)
+    if labels is not None:
+        checks.check_same_shape("labels", labels, "decisions", decisions)
+        check_labels(labels)
+    check_groups(groups, "decisions", decisions)
 
 
 def _spread(rates: Tensor) -> Tensor:
-    known = rates[~rates.isnan()]
-    return known.max() - known.min() if len(known) else rates.new_zeros(())
+    """The largest less the smallest of the rates that are known; 0 where none is."""
+    known = ~rates.isnan()
+    gap = torch.where(known, rates, -torch.inf).amax() - torch.where(known, rates, torch.inf).amin()
+    return torch.where(known.any(), gap, 0.0)
 
 
+@full_precision
 def demographic_parity_difference(decisions: Tensor, *, groups: Tensor) -> Tensor:
     """The largest selection rate less the smallest, over the groups that have members.
 
@@ -129,7 +141,7 @@ def demographic_parity_difference(decisions: Tensor, *, groups: Tensor) -> Tenso
         [], float64, 0 where all groups are selected equally often.
 
     Raises:
-        TypeError or ValueError for other shapes or dtypes, values outside [0, 1], or negative ids.
+        TypeError or ValueError for other shapes or dtypes, values outside [0, 1], labels between 0 and 1, or negative ids.
 
     Example:
         >>> demographic_parity_difference(torch.tensor([1, 0, 1, 1]), groups=torch.tensor([0, 0, 1, 1]))
@@ -141,9 +153,11 @@ def demographic_parity_difference(decisions: Tensor, *, groups: Tensor) -> Tenso
     Conventions:
         The range over groups, as fairlearn's `demographic_parity_difference` with method="between_groups".
     """
-    return _spread(selection_rates(decisions, groups=groups))
+    _check_people(decisions, groups)
+    return _spread(_rates(decisions, *group_places(groups)))
 
 
+@full_precision
 def equal_opportunity_difference(decisions: Tensor, labels: Tensor, *, groups: Tensor) -> Tensor:
     """The largest true positive rate less the smallest, over the groups that have positives.
 
@@ -156,7 +170,7 @@ def equal_opportunity_difference(decisions: Tensor, labels: Tensor, *, groups: T
         [], float64.
 
     Raises:
-        TypeError or ValueError for other shapes or dtypes, values outside [0, 1], or negative ids.
+        TypeError or ValueError for other shapes or dtypes, values outside [0, 1], labels between 0 and 1, or negative ids.
 
     Example:
         >>> decisions, labels = torch.tensor([1, 0, 1, 1]), torch.tensor([1, 1, 1, 0])
@@ -166,9 +180,11 @@ def equal_opportunity_difference(decisions: Tensor, labels: Tensor, *, groups: T
     Reference:
         M. Hardt, E. Price, N. Srebro, "Equality of opportunity in supervised learning", 2016, definition 2.2.
     """
-    return _spread(true_positive_rates(decisions, labels, groups=groups))
+    _check_people(decisions, groups, labels)
+    return _spread(_rates(decisions, *group_places(groups), among=labels == 1))
 
 
+@full_precision
 def equalized_odds_difference(decisions: Tensor, labels: Tensor, *, groups: Tensor) -> Tensor:
     """The larger of the gaps in true and in false positive rates.
 
@@ -181,7 +197,7 @@ def equalized_odds_difference(decisions: Tensor, labels: Tensor, *, groups: Tens
         [], float64.
 
     Raises:
-        TypeError or ValueError for other shapes or dtypes, values outside [0, 1], or negative ids.
+        TypeError or ValueError for other shapes or dtypes, values outside [0, 1], labels between 0 and 1, or negative ids.
 
     Example:
         >>> decisions, labels = torch.tensor([1, 0, 1, 1]), torch.tensor([1, 0, 1, 0])
@@ -194,10 +210,13 @@ def equalized_odds_difference(decisions: Tensor, labels: Tensor, *, groups: Tens
     Conventions:
         The worse of the two, as fairlearn's `equalized_odds_difference`; others add them up.
     """
-    false = _spread(false_positive_rates(decisions, labels, groups=groups))
-    return torch.maximum(equal_opportunity_difference(decisions, labels, groups=groups), false)
+    _check_people(decisions, groups, labels)
+    places = group_places(groups)
+    true, false = (_spread(_rates(decisions, *places, among=labels == label)) for label in (1, 0))
+    return torch.maximum(true, false)
 
 
+@full_precision
 def rate_intervals(rates: Tensor, counts: Tensor, *, confidence: float = 0.95) -> Interval:
     """Wilson's score interval for each rate: where the true rate may lie, given that it was seen on so many people.
 
@@ -218,7 +237,7 @@ def rate_intervals(rates: Tensor, counts: Tensor, *, confidence: float = 0.95) -
         E. Wilson, "Probable inference, the law of succession, and statistical inference", 1927.
     """
     checks.check_floating("rates", rates)
-    checks.check_tensor("counts", counts)
+    checks.check_real("counts", counts)
     checks.check_same_shape("counts", counts, "rates", rates)
     checks.check_range("rates", rates, 0, 1)
     checks.check_range("counts", counts, 1, float("inf"))
@@ -230,6 +249,7 @@ def rate_intervals(rates: Tensor, counts: Tensor, *, confidence: float = 0.95) -
     return Interval(centre - half, centre + half)
 
 
+@full_precision
 def parity_penalty(probs: Tensor, *, groups: Tensor) -> Tensor:
     """The variance of the groups' mean probabilities: a differentiable stand-in for the parity gap, to be added to a loss.
 
@@ -240,7 +260,7 @@ def parity_penalty(probs: Tensor, *, groups: Tensor) -> Tensor:
         groups: [N], ids from 0.
 
     Returns:
-        [], dtype of `probs`; 0 exactly where all groups have the same mean probability.
+        [], float64 where `probs` are, else float32; summed in float64. 0 exactly where all groups have the same mean probability.
 
     Raises:
         TypeError or ValueError for other shapes, dtypes, values or ids.
@@ -253,14 +273,16 @@ def parity_penalty(probs: Tensor, *, groups: Tensor) -> Tensor:
         Soft selections, so a penalty of 0 doesn't make the thresholded decisions equal.
     """
     checks.check_floating("probs", probs)
-    check_binary("probs", probs)
-    count = check_groups(groups, "probs", probs)
-    sums = torch.zeros(count, dtype=probs.dtype, device=probs.device).index_add(0, groups.long(), probs)
-    sizes = groups.long().bincount(minlength=count)
-    means = (sums / sizes.clamp(min=1))[sizes > 0]
-    return (means - means.mean()).square().mean()
+    check_unit("probs", probs)
+    check_groups(groups, "probs", probs)
+    means = _rates(probs, *group_places(groups))
+    present = ~means.isnan()
+    means = torch.where(present, means, 0.0)
+    centre = means.sum() / present.sum()
+    return (torch.where(present, (means - centre).square(), 0.0).sum() / present.sum()).to(probs.dtype)
 
 
+@plain_arguments
 def pareto_front(points: Tensor) -> Tensor:
     """Which of the points no other point beats: none is at least as small in every coordinate and smaller in one.
 
@@ -279,10 +301,9 @@ def pareto_front(points: Tensor) -> Tensor:
     """
     checks.check_floating("points", points)
     checks.check_ndim("points", points, 2, "[N, D]")
-    if bool(points.isnan().any()):
-        checks.wrong_value("points", "be free of NaN", "NaN")
+    checks.check_values("points", points, lambda points: ~points.isnan(), "be free of NaN", lambda _: "NaN")
     blocks = [_is_undominated(block, points) for block in torch.split(points, max(1, 2**22 // max(points.numel(), 1)))]
-    return torch.cat(blocks) if blocks else torch.zeros(0, dtype=torch.bool)
+    return torch.cat(blocks) if blocks else points.new_zeros(0, dtype=torch.bool)
 
 
 def _is_undominated(block: Tensor, points: Tensor) -> Tensor:

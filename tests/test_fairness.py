@@ -265,3 +265,145 @@ G = torch.tensor([0, 1])
 def test_bad_calls_say_what_was_expected(error: type[Exception], call, words: str) -> None:
     with pytest.raises(error, match=words):
         call()
+
+
+# --- the same on every path ------------------------------------------------------------------------------------------------------------------------
+
+RATES = [fairness.selection_rates, fairness.true_positive_rates, fairness.false_positive_rates]
+GAPS = [fairness.demographic_parity_difference, fairness.equal_opportunity_difference, fairness.equalized_odds_difference]
+
+
+def called(measure, decisions: Tensor, labels: Tensor, groups: Tensor) -> Tensor:
+    with_labels = measure not in (fairness.selection_rates, fairness.demographic_parity_difference)
+    found: Tensor = measure(decisions, *((labels,) if with_labels else ()), groups=groups)
+    return found
+
+
+@pytest.mark.parametrize("narrow", [torch.bfloat16, torch.float16])
+def test_a_penalty_of_many_in_half_precision(narrow: torch.dtype) -> None:
+    """In bfloat16 sums of .9 stand still at 256. Two groups of 1000, means .9 and .1: a variance of .16."""
+    probs, groups = torch.tensor([0.9, 0.1]).repeat(1000).to(narrow), torch.tensor([0, 1]).repeat(1000)
+    high, low = (float(value) for value in probs[:2])
+    found = fairness.parity_penalty(probs, groups=groups)
+    assert found.dtype == torch.float32
+    assert float(found) == pytest.approx((high - low) ** 2 / 4, rel=1e-6)
+    assert abs(float(found) - 0.16) < 1e-3
+    with torch.autocast("cpu", dtype=narrow):
+        assert fairness.parity_penalty(probs, groups=groups) == found
+
+
+def test_a_penalty_of_millions_in_float32() -> None:
+    """Added one by one in float32, four million times .9 make an eighth too little."""
+    probs, groups = torch.tensor([0.9, 0.1]).repeat(4_000_000), torch.tensor([0, 1]).repeat(4_000_000)
+    assert float(fairness.parity_penalty(probs, groups=groups)) == pytest.approx(0.16, rel=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.int16, torch.int32, torch.uint8, torch.uint16, torch.uint32, torch.uint64])
+def test_decisions_labels_and_groups_of_every_integer_dtype(dtype: torch.dtype, people: tuple[Tensor, Tensor, Tensor]) -> None:
+    decisions, labels, groups = people
+    for measure in RATES + GAPS:
+        expected = called(measure, decisions, labels, groups)
+        assert torch.equal(called(measure, *(each.to(dtype) for each in people)), expected)
+        assert torch.equal(called(measure, decisions.bool(), labels.double(), groups.to(dtype)), expected)
+        assert torch.equal(called(measure, decisions.half(), labels.to(torch.bfloat16), groups.to(dtype)), expected)
+    probs = torch.linspace(0, 1, 500)
+    assert fairness.parity_penalty(probs, groups=groups.to(dtype)) == fairness.parity_penalty(probs, groups=groups)
+    ours, whole = (
+        fairness.parity_frontier(probs, groups=g, labels=y, gaps=np.int64(3)) for g, y in ((groups.to(dtype), labels.to(dtype)), (groups, labels))
+    )
+    assert all(torch.equal(one, other) for one, other in zip(ours, whole, strict=True))
+
+
+@pytest.mark.parametrize("least", [0, 5, 2**24, 2**31, 2**63 - 3])
+def test_gaps_and_penalty_know_groups_by_any_id(least: int, people: tuple[Tensor, Tensor, Tensor]) -> None:
+    """Numbers of customers are ids, too: what is compared is who is alike, and no place is kept for ids that no one has."""
+    decisions, labels, groups = people
+    for measure in GAPS:
+        assert called(measure, decisions, labels, groups + least) == pytest.approx(float(called(measure, decisions, labels, groups)), abs=1e-15)
+    probs = torch.linspace(0, 1, 500, dtype=torch.float64)
+    found = fairness.parity_penalty(probs, groups=groups + least)
+    torch.testing.assert_close(found, fairness.parity_penalty(probs, groups=groups), rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("most", [2**24, 2**31, 2**63 - 1])
+def test_rates_have_a_place_for_each_id_up_to_a_size(most: int) -> None:
+    groups = torch.tensor([0, most])
+    for measure in RATES:
+        with pytest.raises(ValueError, match=f"`groups` should be below 16777216, since the result has a place for each id; found {most}"):
+            called(measure, torch.tensor([1, 0]), torch.tensor([1, 0]), groups)
+    for measure in RATES + GAPS:
+        with pytest.raises(ValueError, match="`groups` should be at least 0; found -9223372036854775808"):
+            called(measure, torch.tensor([1, 0]), torch.tensor([1, 0]), torch.tensor([0, -(2**63)]))
+    with pytest.raises(ValueError, match="`groups` should give every id up to the largest a member; found no member of 1"):
+        fairness.parity_frontier(torch.tensor([0.5, 0.2]), groups=groups)
+
+
+@pytest.mark.parametrize("measure", RATES[1:] + GAPS[1:])
+def test_a_label_is_0_or_1(measure) -> None:
+    """Who had a label of .5 was left out of both rates."""
+    with pytest.raises(ValueError, match=r"`labels` should hold only 0 and 1; found 0\.5"):
+        measure(torch.tensor([1, 0, 1]), torch.tensor([1.0, 0.5, 1.0]), groups=torch.tensor([0, 0, 1]))
+
+
+def test_a_frontier_takes_labels_of_0_and_1() -> None:
+    probs, groups = torch.tensor([0.9, 0.2, 0.7]), torch.tensor([0, 0, 1])
+    with pytest.raises(ValueError, match=r"`labels` should hold only 0 and 1; found 0\.5"):
+        fairness.parity_frontier(probs, groups=groups, labels=torch.tensor([1.0, 0.5, 1.0]))
+
+
+@pytest.mark.parametrize("strange", [torch.complex64, torch.float8_e5m2])
+def test_what_is_no_real_number_is_refused(strange: torch.dtype) -> None:
+    """The real part of 1 + i used to be a decision."""
+    ones = torch.ones(2).to(strange)
+    for call in (
+        lambda: fairness.selection_rates(ones, groups=G),
+        lambda: fairness.true_positive_rates(torch.ones(2), ones, groups=G),
+        lambda: fairness.parity_frontier(torch.ones(2), groups=G, labels=ones),
+        lambda: fairness.parity_frontier(torch.ones(2), groups=G, gaps=ones),
+        lambda: fairness.rate_intervals(torch.ones(2), ones),
+    ):
+        with pytest.raises(TypeError, match="should have a dtype of real numbers; found torch"):
+            call()
+
+
+def test_a_group_that_has_no_rate_has_no_gradient() -> None:
+    """A group without positives: its rate is NaN, and was NaN in the gradient of the gap between the others."""
+    decisions = torch.tensor([0.5, 0.75, 0.25], requires_grad=True)
+    fairness.equal_opportunity_difference(decisions, torch.tensor([1, 1, 0]), groups=torch.tensor([0, 1, 2])).backward()
+    assert decisions.grad is not None
+    assert decisions.grad.tolist() == [-1, 1, 0]
+
+
+def test_gaps_and_penalty_map_over_groups_and_compile_whole(generator: torch.Generator) -> None:
+    probs, labels = torch.rand(3, 12, generator=generator, dtype=torch.float64), torch.randint(0, 2, (3, 12), generator=generator)
+    groups = torch.randint(0, 4, (3, 12), generator=generator)
+    groups[:, -1] = torch.tensor([3, 3, 3])
+    for measure in [*RATES, *GAPS, lambda p, y, *, groups: fairness.parity_penalty(p, groups=groups)]:
+
+        def one(p: Tensor, y: Tensor, g: Tensor, measure=measure) -> Tensor:
+            return called(measure, p, y, g)
+
+        alone = torch.stack([one(*each) for each in zip(probs, labels, groups, strict=True)])
+        torch.testing.assert_close(torch.vmap(one)(probs, labels, groups), alone, equal_nan=True)
+        if measure not in RATES:
+            torch.compiler.reset()
+            compiled = torch.compile(one, fullgraph=True, backend="aot_eager")
+            torch.testing.assert_close(compiled(probs[0], labels[0], groups[0]), alone[0])
+
+
+def test_a_frontier_is_the_same_under_compile(generator: torch.Generator) -> None:
+    """Its sorting by bits is numpy's, which a compiled graph would trace as torch, and did."""
+    probs, groups = torch.rand(40, generator=generator), torch.arange(40) % 3
+    for options in ({}, {"randomize": False}, {"labels": (probs > 0.4).long()}):
+        torch.compiler.reset()
+        compiled = torch.compile(lambda p, options=options: fairness.parity_frontier(p, groups=groups, gaps=4, **options), backend="aot_eager")
+        for one, other in zip(compiled(probs), fairness.parity_frontier(probs, groups=groups, gaps=4, **options), strict=True):
+            assert torch.equal(one, other)
+
+
+def test_fronts_map(generator: torch.Generator) -> None:
+    points = torch.randint(0, 4, (5, 9, 2), generator=generator).double()
+    assert torch.equal(torch.vmap(fairness.pareto_front)(points), torch.stack([fairness.pareto_front(each) for each in points]))
+    points[2, 3, 1] = math.nan
+    with pytest.raises(ValueError, match="`points` should be free of NaN"):
+        torch.vmap(fairness.pareto_front)(points)

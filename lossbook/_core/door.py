@@ -63,7 +63,8 @@ def full_precision(function: Callable[P, R]) -> Callable[P, R]:
 
 def outside_graphs(function: Callable[P, R]) -> Callable[P, R]:
     """The door of what decides by values what to do next, or computes with numpy: compiled code breaks its graph here and runs it as it is."""
-    apart: Callable[P, R] = torch.compiler.disable(function, reason="it reads values, outside of whole graphs")  # type: ignore[no-untyped-call]
+    reason = "its arguments should have values to be read, outside of vmap, torch.func and whole graphs"
+    apart: Callable[P, R] = torch.compiler.disable(function, reason=reason)  # type: ignore[no-untyped-call]
     return apart
 
 

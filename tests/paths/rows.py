@@ -21,6 +21,19 @@ REFUSED: dict[tuple[str, str], str] = {
         for path in ("vmap", "torch.func.vjp", "compiled, one graph")
     },
     ("compiled, one graph", "consistency.calibration_check"): READ,
+    **{  # searches
+        (path, name): READ
+        for name in ("reliability.fit_temperature", "reliability.fit_platt", "fairness.parity_frontier")
+        for path in ("vmap", "torch.func.vjp", "compiled, one graph")
+    },
+    ("vmap", "decisions.mean_interval"): READ,
+    ("compiled, one graph", "decisions.mean_interval"): READ,
+    **{  # an environment is no tensor
+        ("compiled, one graph", f"decisions.{name}"): READ
+        for name in ("read_table", "value_iteration", "policy_values", "occupancy", "policy_regret")
+    },
+    # as many rates as there are groups
+    **{("compiled, one graph", f"fairness.{name}_rates"): READ for name in ("selection", "true_positive", "false_positive")},
     **{(path, "zero_one.best_line"): READ for path in ("vmap", "torch.func.vjp", "compiled, one graph")},
     ("vmap", "privacy.RandomizedResponse.privatize"): "vmap: called random operation",  # torch's: the same for all, or not?
     ("compiled, one graph", "privacy.RandomizedResponse.privatize"): "Generator",  # which no graph of torch's holds
