@@ -41,8 +41,8 @@ def cross_entropy(
         A scalar, or with "none" the losses of shape [], [N] or [N, ...], in nats.
 
     Raises:
-        TypeError: logits that are not floating point, targets that are neither class ids nor probabilities.
-        ValueError: another shape, class ids out of range, targets that are no distribution, ε outside [0, 1), an unknown reduction.
+        TypeError: logits that are not floating point, targets that are neither class ids nor probabilities, weights that are not real.
+        ValueError: another shape or device, class ids out of range, targets that are no distribution, ε outside [0, 1), an unknown reduction.
 
     Example:
         >>> logits = torch.tensor([[2.0, 0.0], [0.0, 2.0]])
@@ -93,8 +93,8 @@ def binary_cross_entropy(
         A scalar, or with "none" the losses of the shape of `logits`, in nats.
 
     Raises:
-        TypeError: logits that are not floating point.
-        ValueError: another shape, targets outside [0, 1] (signs −1, +1 are no targets), ε outside [0, 1), an unknown reduction.
+        TypeError: logits that are not floating point, targets or weights that are not real.
+        ValueError: another shape or device, targets outside [0, 1] (signs −1, +1 are no targets), ε outside [0, 1), an unknown reduction.
 
     Example:
         >>> binary_cross_entropy(torch.tensor([0.0, 30.0]), torch.tensor([1.0, 0.0]), reduction="none")

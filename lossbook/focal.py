@@ -44,8 +44,8 @@ def sigmoid_focal_loss(logits: Tensor, targets: Tensor, *, gamma: float = 2.0, a
         A scalar, or with "none" the losses of the shape of `logits`, in nats.
 
     Raises:
-        TypeError: logits that are not floating point.
-        ValueError: another shape, targets outside [0, 1], γ < 0, α outside [0, 1], an unknown reduction.
+        TypeError: logits that are not floating point, targets that are not real.
+        ValueError: another shape or device, targets outside [0, 1], γ < 0, α outside [0, 1], an unknown reduction.
 
     Example:
         >>> sigmoid_focal_loss(torch.tensor([0.0, 2.1972]), torch.ones(2), reduction="none")  # p = 0.5, 0.9
@@ -122,8 +122,8 @@ def quality_focal_loss(logits: Tensor, quality: Tensor, *, beta: float = 2.0, re
         A scalar, or with "none" the losses of the shape of `logits`, in nats; 0 exactly where σ = y.
 
     Raises:
-        TypeError: logits that are not floating point.
-        ValueError: another shape, quality outside [0, 1], β < 0, an unknown reduction.
+        TypeError: logits that are not floating point, quality that is not real.
+        ValueError: another shape or device, quality outside [0, 1], β < 0, an unknown reduction.
 
     Example:
         >>> quality_focal_loss(torch.tensor([0.0, 2.1972]), torch.tensor([0.5, 0.5]), reduction="none")  # σ = 0.5, 0.9
@@ -158,8 +158,8 @@ def varifocal_loss(logits: Tensor, quality: Tensor, *, alpha: float = 0.75, gamm
         A scalar, or with "none" the losses of the shape of `logits`, in nats.
 
     Raises:
-        TypeError: logits that are not floating point.
-        ValueError: another shape, quality outside [0, 1], α < 0, γ < 0, an unknown reduction.
+        TypeError: logits that are not floating point, quality that is not real.
+        ValueError: another shape or device, quality outside [0, 1], α < 0, γ < 0, an unknown reduction.
 
     Example:
         >>> varifocal_loss(torch.tensor([0.0, 0.0]), torch.tensor([0.5, 0.0]), reduction="none")

@@ -33,8 +33,8 @@ def savage_loss(entropy: Callable[[Tensor], Tensor], probs: Tensor, targets: Ten
         A scalar, or with "none" the losses of the shape of `probs`. Its expected value is smallest at q = P(label 1).
 
     Raises:
-        TypeError: an entropy that is not callable, probabilities that are not floating point.
-        ValueError: another shape, values outside [0, 1], an unknown reduction.
+        TypeError: an entropy that is not callable or gives no tensor, probabilities that are not floating point, targets that are not real.
+        ValueError: another shape, also of what the entropy gives, values outside [0, 1], an unknown reduction.
 
     Example:
         >>> brier = savage_loss(lambda q: q * (1 - q), torch.tensor([0.7, 0.7]), torch.tensor([1.0, 0.0]), reduction="none")
