@@ -90,9 +90,11 @@ def _valleys(risks: Tensor) -> tuple[Tensor, Tensor]:
 
 def _falls_for_ever(phi: Phi, eta: Tensor, least: Tensor) -> Tensor:
     """The risk is least at 1e8 and fell by as much in the last doubling of s as in the one before, so it has no lower bound."""
-    quarter, half, whole = _risks(phi, eta, eta.new_tensor([FAR / 4, FAR / 2, FAR]).expand(len(eta), -1)).unbind(1)
+    scores = eta.new_tensor([FAR / 4, FAR / 2, FAR]).expand(len(eta), -1)
+    quarter, half, whole = _risks(phi, eta, scores).unbind(1)
+    rounding = 1e-14 * _risks(lambda margins: evaluate(phi, margins).abs(), eta, scores[:, 2:])[:, 0]  # of the two terms of the risk
     at_end = whole <= least + 1e-9 * least.abs()
-    return (whole == -torch.inf) | (at_end & (half - whole > 1e-6) & (half - whole >= 0.99 * (quarter - half)))
+    return (whole == -torch.inf) | (at_end & (half - whole > rounding) & (half - whole >= 0.99 * (quarter - half)))
 
 
 def lower_hull(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:

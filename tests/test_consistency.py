@@ -121,6 +121,18 @@ def test_psi_is_a_bound_on_random_distributions(seed: int) -> None:
         assert (psi_transform(loss, excess) <= surrogate + 1e-9).all()
 
 
+@pytest.mark.parametrize("factor", [1e-30, 1e-12, 1e30])
+@pytest.mark.parametrize("name", ["hinge", "exponential", "sigmoid", "unhinged"])
+def test_the_unit_of_a_loss_changes_nothing(name: str, factor: float) -> None:
+    """psi and the minimal risk have the unit, the bound and the verdict have none."""
+    loss = margins.LOSSES[name]
+    scaled, shares = loss.scaled(factor), torch.tensor([0.0, 0.01, 0.3, 1.0], dtype=torch.float64)
+    for function in (psi_transform, minimal_risk):
+        assert_near(function(scaled, shares) / factor, function(loss, shares))
+    assert_near(excess_risk_bound(scaled, factor * shares), excess_risk_bound(loss, shares), torch.float32)
+    assert calibration_check(scaled).is_calibrated == loss.is_calibrated
+
+
 def test_psi_is_tight() -> None:
     """One point with eta = (1 + t)/2 and a score just below 0 has excess 0-1 risk t and excess logistic risk psi(t)."""
     t = torch.tensor([0.1, 0.5, 0.9], dtype=torch.float64)
