@@ -905,7 +905,7 @@ def test_a_mode_of_the_callers_changes_nothing(mode: Callable[[], Any]) -> None:
 def test_the_first_audit_may_be_made_under_another_default_device() -> None:
     """The bench has constants of its own, which come in with it."""
     code = "import lossbook, torch\nwith torch.device('meta'):\n    lossbook.audit(lossbook.margins.hinge).require()"
-    run = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=600)
+    run = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
 
 
