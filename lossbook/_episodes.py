@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from lossbook._core import checks
+from lossbook._core.door import full_precision, outside_graphs, plain_arguments
 from lossbook._tabular import action_count
 
 Policy = Callable[[Any], Any]  # from an observation to an action
@@ -27,23 +28,46 @@ class Estimate(NamedTuple):
     high: float
 
 
-def _as_policy(policy: Policy | Tensor) -> Policy:
-    """A function as it is; a tensor of actions [S] as the function that looks them up."""
-    if isinstance(policy, Tensor):
-        checks.check_integer("policy", policy)
-        checks.check_ndim("policy", policy, 1, "[S]")
-        actions = policy.tolist()
-        return lambda observation: actions[observation]
-    if not callable(policy):
+def _as_policy(env: Any, policy: Policy | Tensor) -> Callable[[Any], int]:
+    """A function, or the one that looks up a tensor of actions [S]; what it says is an action of the environment's, or an error says so."""
+    first = int(getattr(env.action_space, "start", 0))
+    last = first + action_count(env) - 1
+    choose = _looked_up(env, policy) if isinstance(policy, Tensor) else policy
+    if not callable(choose):
         checks.wrong_type("policy", "be a function of an observation, or a tensor of actions [S]", type(policy).__name__)
-    return policy
+
+    def act(observation: Any) -> int:
+        said = choose(observation)
+        try:
+            action = int(said)
+            known = bool(action == said) and first <= action <= last
+        except (TypeError, ValueError, OverflowError, RuntimeError):
+            known = False
+        if not known:
+            checks.wrong_value("policy", f"give actions from {first} to {last}", said)
+        return action
+
+    return act
 
 
-def _follow(env: Any, action: Any, policy: Policy, steps: int, discount: float) -> float:
+def _looked_up(env: Any, policy: Tensor) -> Policy:
+    checks.check_integer("policy", policy)
+    checks.check_ndim("policy", policy, 1, "[S]")
+    checks.check_concrete("policy", policy)
+    space: Any = getattr(env, "observation_space", None)
+    if type(space).__name__ != "Discrete":
+        checks.wrong_type("policy", "be a function where observations are not numbers of states", "a tensor")
+    if len(policy) != int(space.n):
+        checks.wrong_value("policy", f"have shape ({int(space.n)},), an action for each state", tuple(policy.shape))
+    actions, start = policy.tolist(), int(getattr(space, "start", 0))
+    return lambda observation: actions[int(observation) - start]
+
+
+def _follow(env: Any, action: int, policy: Callable[[Any], int], steps: int, discount: float) -> float:
     """Take the action, then follow the policy for at most so many steps in all: the discounted reward."""
     total, factor = 0.0, 1.0
     for _ in range(steps):
-        observation, reward, terminated, truncated, _ = env.step(int(action))
+        observation, reward, terminated, truncated, _ = env.step(action)
         total, factor = total + factor * float(reward), factor * discount
         if terminated or truncated:
             break
@@ -51,6 +75,8 @@ def _follow(env: Any, action: Any, policy: Policy, steps: int, discount: float) 
     return total
 
 
+@plain_arguments
+@outside_graphs
 def episode_returns(
     env: Any, policy: Policy | Tensor, *, episodes: int = 100, discount: float = 1.0, max_steps: int = 10_000, seed: int = 0
 ) -> Tensor:
@@ -68,7 +94,7 @@ def episode_returns(
         [episodes] float64.
 
     Raises:
-        TypeError for another environment or policy; ValueError for a number out of range.
+        TypeError for another environment or policy; ValueError for a number out of range, or an action that the environment does not have.
 
     Example:
         >>> import gymnasium
@@ -76,9 +102,10 @@ def episode_returns(
         tensor([-500., -500.], dtype=torch.float64)
     """
     action_count(env)
-    follow = _as_policy(policy)
+    follow = _as_policy(env, policy)
     checks.check_count("episodes", episodes)
     checks.check_count("max_steps", max_steps)
+    checks.check_count("seed", seed, low=0)
     checks.check_number("discount", discount, low=0, high=1)
 
     def play(number: int) -> float:
@@ -88,6 +115,8 @@ def episode_returns(
     return torch.tensor([play(number) for number in range(episodes)], dtype=torch.float64)
 
 
+@full_precision
+@outside_graphs
 def mean_interval(returns: Tensor, *, confidence: float = 0.95) -> Estimate:
     """The mean of independent returns, and the interval mean ± t s / √n of Student's law.
 
@@ -111,12 +140,16 @@ def mean_interval(returns: Tensor, *, confidence: float = 0.95) -> Estimate:
     if returns.ndim != 1 or len(returns) < 2:
         checks.wrong_value("returns", "have shape [N] with N ≥ 2", tuple(returns.shape))
     checks.check_number("confidence", confidence, low=0, high=1, low_open=True, high_open=True)
+    checks.check_concrete("returns", returns)
     count, sample = len(returns), returns.detach().double()
-    half = float(stdtrit(count - 1, (1 + confidence) / 2)) * float(sample.std()) / math.sqrt(count)
-    mean = float(sample.mean())
+    unit = 2.0 ** (math.frexp(float(sample.abs().max()))[1] - 1)  # a power of two near the largest: no sum or square overflows, no digit changes
+    half = float(stdtrit(count - 1, (1 + confidence) / 2)) * float((sample / unit).std()) * unit / math.sqrt(count)
+    mean = float((sample / unit).mean()) * unit
     return Estimate(mean, mean - half, mean + half)
 
 
+@plain_arguments
+@outside_graphs
 def rollout_q_values(env: Any, policy: Policy | Tensor, *, horizon: int, discount: float, rollouts: int = 1, seed: int = 0) -> Tensor:
     """Q^π(s, a) for every action in the state in which `env` stands, by trying: copy the world, take a, then follow π.
 
@@ -134,7 +167,8 @@ def rollout_q_values(env: Any, policy: Policy | Tensor, *, horizon: int, discoun
         [A] float64.
 
     Raises:
-        TypeError for another environment or policy, or one that can't be copied; ValueError for a number out of range.
+        TypeError for another environment or policy, or one that can't be copied; ValueError for a number out of range, or an action that the
+            environment does not have.
 
     Example:
         >>> import gymnasium
@@ -148,15 +182,17 @@ def rollout_q_values(env: Any, policy: Policy | Tensor, *, horizon: int, discoun
     """
     import numpy as np
 
-    actions, follow = action_count(env), _as_policy(policy)
+    actions, follow = action_count(env), _as_policy(env, policy)
+    first = int(getattr(env.action_space, "start", 0))
     checks.check_count("horizon", horizon)
     checks.check_count("rollouts", rollouts)
+    checks.check_count("seed", seed, low=0)
     checks.check_number("discount", discount, low=0, high=1)
 
     def attempt(action: int, number: int) -> float:
         twin = _copied(env)
         twin.unwrapped.np_random = np.random.default_rng(seed + number)
-        return _follow(twin, action, follow, horizon, discount)
+        return _follow(twin, first + action, follow, horizon, discount)
 
     trials = [[attempt(action, number) for action in range(actions)] for number in range(rollouts)]
     return torch.tensor(trials, dtype=torch.float64).mean(dim=0)

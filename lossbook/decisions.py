@@ -6,6 +6,7 @@ more column of a constant cost is the option to ask somebody else.
 
 from __future__ import annotations
 
+import math
 from typing import overload
 
 import torch
@@ -19,11 +20,14 @@ from lossbook._core.checks import (
     check_ndim,
     check_number,
     check_range,
+    check_real,
+    check_same_device,
     check_same_shape,
     check_tensor,
-    values_readable,
+    check_values,
     wrong_value,
 )
+from lossbook._core.door import full_precision
 from lossbook._episodes import Estimate, episode_returns, mean_interval, rollout_q_values
 from lossbook._tabular import (
     Table,
@@ -69,6 +73,7 @@ REJECT = -1  # the decision of `reject_option` where it declines to decide
 def cost_threshold(false_positive: float, false_negative: float) -> float: ...
 @overload
 def cost_threshold(false_positive: Tensor, false_negative: Tensor) -> Tensor: ...
+@full_precision
 def cost_threshold(false_positive: float | Tensor, false_negative: float | Tensor) -> float | Tensor:
     r"""The probability above which "positive" is the cheaper decision: c_FP / (c_FP + c_FN).
 
@@ -99,18 +104,20 @@ def cost_threshold(false_positive: float | Tensor, false_negative: float | Tenso
         _check_costs("false_positive", false_positive)
         _check_costs("false_negative", false_negative)
         check_same_shape("false_negative", false_negative, "false_positive", false_positive)
-        costs = false_positive + false_negative
-        if values_readable(costs) and bool((costs == 0).any()):
-            wrong_value("false_negative", "be positive where `false_positive` is 0", 0)
-        return false_positive / costs
+        large = torch.maximum(false_positive, false_negative) > 1
+        positive, negative = (torch.where(large, cost / 2, cost) for cost in (false_positive, false_negative))  # a sum of halves does not overflow
+        costs = positive + negative
+        check_values("false_negative", costs, lambda costs: costs > 0, "be positive where `false_positive` is 0", lambda _: 0)
+        return positive / costs
     check_number("false_positive", false_positive, low=0)
     check_number("false_negative", false_negative, low=0)
     total = false_positive + false_negative
     if total == 0:
         wrong_value("false_negative", "be positive where `false_positive` is 0", false_negative)
-    return false_positive / total
+    return false_positive / 2 / (false_positive / 2 + false_negative / 2) if total == math.inf else false_positive / total
 
 
+@full_precision
 def expected_costs(probs: Tensor, cost_matrix: Tensor) -> Tensor:
     r"""The expected cost of each action: R(a) = Σₖ pₖ L(k, a).
 
@@ -119,7 +126,7 @@ def expected_costs(probs: Tensor, cost_matrix: Tensor) -> Tensor:
         cost_matrix: L(truth, action), [K, A], or one for each case, [..., K, A].
 
     Returns:
-        Expected costs of shape [..., A], in the units of the costs.
+        Expected costs of shape [..., A], in the units of the costs; float64 where either argument is, else float32. Summed in float64.
 
     Raises:
         TypeError: probabilities that are not floating point, costs that are no tensor.
@@ -135,19 +142,31 @@ def expected_costs(probs: Tensor, cost_matrix: Tensor) -> Tensor:
     Conventions:
         Rows are truths and columns actions. Elkan (2001) writes C(i, j) with the prediction first.
     """
-    check_floating("probs", probs)
-    check_tensor("cost_matrix", cost_matrix)
-    if probs.ndim == 0 or probs.shape[-1] == 0:
-        wrong_value("probs", "have shape [..., K]", tuple(probs.shape))
-    check_distribution("probs", probs, probs.ndim - 1)
+    costs = _expected_costs(probs, cost_matrix)
+    return costs.to(torch.promote_types(probs.dtype, cost_matrix.dtype) if cost_matrix.is_floating_point() else probs.dtype)
+
+
+def _expected_costs(probs: Tensor, cost_matrix: Tensor) -> Tensor:
+    """In float64 and in one order of memory, so that near ties are decided alike whatever the arguments' dtype and layout."""
+    _check_probs(probs)
+    check_real("cost_matrix", cost_matrix)
+    check_same_device("cost_matrix", cost_matrix, "probs", probs)
     batched = cost_matrix.ndim > 2
     leading = tuple(probs.shape[:-1]) if batched else ()
     if cost_matrix.ndim < 2 or tuple(cost_matrix.shape[:-1]) != (*leading, probs.shape[-1]) or cost_matrix.shape[-1] == 0:
         wrong_value("cost_matrix", f"have shape {(*leading, probs.shape[-1])} and one axis of actions", tuple(cost_matrix.shape))
     check_finite("cost_matrix", cost_matrix)
-    return torch.einsum("...k,...ka->...a", probs, cost_matrix.to(probs.dtype))
+    return torch.einsum("...k,...ka->...a", probs.double().contiguous(), cost_matrix.double().contiguous())
 
 
+def _check_probs(probs: Tensor) -> None:
+    check_floating("probs", probs)
+    if probs.ndim == 0 or probs.shape[-1] == 0:
+        wrong_value("probs", "have shape [..., K]", tuple(probs.shape))
+    check_distribution("probs", probs, probs.ndim - 1)
+
+
+@full_precision
 def bayes_decision(probs: Tensor, cost_matrix: Tensor) -> Tensor:
     r"""The action with the smallest expected cost: argmin over a of Σₖ pₖ L(k, a).
 
@@ -156,7 +175,7 @@ def bayes_decision(probs: Tensor, cost_matrix: Tensor) -> Tensor:
         cost_matrix: L(truth, action), [K, A], or one for each case, [..., K, A].
 
     Returns:
-        Actions of shape [...], integers in [0, A); the first where several are equally cheap.
+        Actions of shape [...], integers in [0, A); the first where several are equally cheap in float64.
 
     Raises:
         TypeError: probabilities that are not floating point, costs that are no tensor.
@@ -169,9 +188,10 @@ def bayes_decision(probs: Tensor, cost_matrix: Tensor) -> Tensor:
     Reference:
         J. O. Berger, Statistical Decision Theory and Bayesian Analysis, 1985, section 1.5.
     """
-    return expected_costs(probs, cost_matrix).argmin(-1)
+    return _expected_costs(probs, cost_matrix).argmin(-1)
 
 
+@full_precision
 def reject_option(probs: Tensor, *, reject_cost: float) -> Tensor:
     r"""Chow's rule: the most probable class, or no decision where its probability is below 1 − c.
 
@@ -199,14 +219,12 @@ def reject_option(probs: Tensor, *, reject_cost: float) -> Tensor:
         A tie between deciding and declining is decided.
     """
     check_number("reject_cost", reject_cost, low=0, high=1)
-    check_floating("probs", probs)
-    if probs.ndim == 0 or probs.shape[-1] == 0:
-        wrong_value("probs", "have shape [..., K]", tuple(probs.shape))
-    check_distribution("probs", probs, probs.ndim - 1)
-    confidence, classes = probs.max(-1)
+    _check_probs(probs)
+    confidence, classes = probs.double().max(-1)
     return torch.where(1 - confidence > reject_cost, REJECT, classes)
 
 
+@full_precision
 def average_cost(decisions: Tensor, labels: Tensor, cost_matrix: Tensor) -> Tensor:
     r"""What decisions cost on average: (1/n) Σᵢ L(yᵢ, aᵢ).
 
@@ -216,7 +234,7 @@ def average_cost(decisions: Tensor, labels: Tensor, cost_matrix: Tensor) -> Tens
         cost_matrix: L(truth, action), [K, A].
 
     Returns:
-        The mean cost, a scalar; 0 where there is nothing to decide.
+        The mean cost, a scalar, summed in float64; 0 where there is nothing to decide.
 
     Raises:
         TypeError: decisions or labels that are not integer, costs that are no tensor.
@@ -226,15 +244,17 @@ def average_cost(decisions: Tensor, labels: Tensor, cost_matrix: Tensor) -> Tens
         >>> average_cost(torch.tensor([0, 1, 1]), torch.tensor([0, 0, 1]), torch.tensor([[0.0, 1.0], [9.0, 0.0]]))
         tensor(0.3333)
     """
-    check_tensor("cost_matrix", cost_matrix)
+    check_real("cost_matrix", cost_matrix)
     check_ndim("cost_matrix", cost_matrix, 2, "[K, A]")
     check_tensor("labels", labels)
     check_ndim("labels", labels, 1, "[N]")
+    check_same_device("labels", labels, "cost_matrix", cost_matrix)
     check_labels("labels", labels, cost_matrix.shape[0])
-    check_tensor("decisions", decisions)
     check_same_shape("decisions", decisions, "labels", labels)
     check_labels("decisions", decisions, cost_matrix.shape[1])
-    return cost_matrix[labels.long(), decisions.long()].sum() / max(labels.numel(), 1)
+    paid = cost_matrix[labels.long(), decisions.long()]
+    mean = paid.double().sum() / max(labels.numel(), 1)
+    return mean.to(paid.dtype if paid.is_floating_point() else torch.get_default_dtype())
 
 
 def _check_costs(parameter: str, costs: Tensor) -> None:

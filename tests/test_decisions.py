@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -146,8 +147,8 @@ def test_compiles_and_maps(generator: torch.Generator) -> None:
 
 HALF, LABEL = torch.tensor([0.5, 0.5]), torch.tensor([1])
 WRONG: list[tuple[str, type[Exception], str, Callable[[], Any]]] = [
-    ("negative cost", ValueError, r"`false_positive` should lie in \[0, inf\]; found -1", lambda: cost_threshold(-1, 1)),
-    ("infinite cost", ValueError, "`false_negative` should lie in", lambda: cost_threshold(1, math.inf)),
+    ("negative cost", ValueError, "`false_positive` should be finite and at least 0; found -1", lambda: cost_threshold(-1, 1)),
+    ("infinite cost", ValueError, "`false_negative` should be finite and at least 0; found inf", lambda: cost_threshold(1, math.inf)),
     ("both free", ValueError, "`false_negative` should be positive where `false_positive` is 0; found 0", lambda: cost_threshold(0, 0)),
     ("mixed kinds", TypeError, "`false_positive` should be a real number; found Tensor", lambda: cost_threshold(HALF, 1.0)),  # type: ignore[call-overload]
     ("cost shapes", ValueError, r"`false_negative` should have shape \(2,\)", lambda: cost_threshold(HALF, HALF[:1])),
@@ -174,3 +175,90 @@ WRONG: list[tuple[str, type[Exception], str, Callable[[], Any]]] = [
 def test_wrong_arguments_are_named(error: type[Exception], message: str, call: Callable[[], Any]) -> None:
     with pytest.raises(error, match=message):
         call()
+
+
+# --- the same on every path ------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
+def test_thresholds_of_costs_whose_sum_overflows(dtype: torch.dtype) -> None:
+    """Infinity below the line made a threshold of 0: always "positive"."""
+    largest = torch.full((2,), torch.finfo(dtype).max, dtype=dtype)
+    assert cost_threshold(largest, largest).tolist() == [0.5, 0.5]
+    least = torch.full((2,), torch.finfo(dtype).tiny, dtype=dtype)
+    assert cost_threshold(least, 3 * least).tolist() == [0.25, 0.25]
+    assert cost_threshold(largest, least).tolist() == [1, 1]
+    assert cost_threshold(1e308, 1e308) == 0.5
+    assert cost_threshold(np.float32(1), np.int64(9)) == 0.1
+
+
+def test_thresholds_have_their_gradient() -> None:
+    costs = torch.tensor([0.5, 2.0, 7.0], dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda c: cost_threshold(c, c.flip(0) + 0.25), costs)
+
+
+def test_costs_keep_their_digits_beside_narrow_probabilities() -> None:
+    """1e300 is an infinity in float32, and 0 · ∞ was NaN, the first of which argmin takes; 2²⁴ + 1 is 2²⁴ there."""
+    sure = torch.tensor([1.0, 0.0])
+    huge = torch.tensor([[1e300, 0.0], [0.0, 1e300]], dtype=torch.float64)
+    assert expected_costs(sure, huge).tolist() == [1e300, 0]
+    assert int(bayes_decision(sure, huge)) == 1
+    assert int(bayes_decision(sure, torch.tensor([[2**24 + 1, 2**24], [0, 0]]))) == 1
+    assert expected_costs(sure.half(), MATRIX.half()).dtype == torch.float32
+    assert expected_costs(sure, MATRIX).dtype == torch.float64
+    assert expected_costs(sure, MATRIX.long()).dtype == torch.float32
+
+
+def test_near_ties_are_decided_alike_in_every_layout(generator: torch.Generator) -> None:
+    """Actions that are equally cheap but for rounding: a sum in another order would choose another."""
+    probs = torch.randint(1, 9, (400, 7), generator=generator).double()
+    probs = probs / probs.sum(1, keepdim=True)
+    costs = torch.rand(7, 1, generator=generator, dtype=torch.float64).expand(7, 5) + torch.randint(0, 2, (7, 5), generator=generator) * 1e-16
+    chosen = bayes_decision(probs, costs.contiguous())
+    for p in (probs, probs.mT.contiguous().mT, torch.stack([probs, probs], 2)[..., 0]):
+        for c in (costs.contiguous(), costs.mT.contiguous().mT, torch.stack([costs, costs], 2)[..., 1]):
+            assert torch.equal(bayes_decision(p, c), chosen)
+
+
+def test_a_rejection_hangs_on_the_probability_and_not_on_its_dtype(generator: torch.Generator) -> None:
+    """Compared in float32, 1 - p above the cost by less than its rounding was no more than the cost."""
+    confident = (1 - torch.tensor(0.1)).nextafter(torch.tensor(0.0)) + torch.linspace(-4e-7, 4e-7, 15)
+    probs = torch.stack([confident, 1 - confident], 1)
+    for cost in (0.1, float(1 - confident[7].double())):
+        decided = torch.tensor([0 if 1 - p <= cost else REJECT for p in confident.tolist()])
+        assert torch.equal(reject_option(probs, reject_cost=cost), decided)
+        assert torch.equal(reject_option(probs, reject_cost=np.float64(cost)), decided)
+        assert decided.unique().tolist() == [REJECT, 0]
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.int16, torch.int32, torch.uint8, torch.uint16, torch.uint32, torch.uint64, torch.int64])
+def test_actions_and_truths_of_every_integer_dtype(dtype: torch.dtype) -> None:
+    decisions, labels = torch.tensor([0, 1, 1, 0]), torch.tensor([1, 1, 0, 0])
+    assert average_cost(decisions.to(dtype), labels.to(dtype), MATRIX) == average_cost(decisions, labels, MATRIX) == 2.75
+    for extreme in {torch.iinfo(dtype).max, torch.iinfo(dtype).min} - {0}:
+        with pytest.raises(ValueError, match=r"`labels` should lie in \[0, 2\)"):
+            average_cost(decisions, torch.full((4,), extreme, dtype=dtype), MATRIX)
+        with pytest.raises(ValueError, match=r"`decisions` should lie in \[0, 2\)"):
+            average_cost(torch.full((4,), extreme, dtype=dtype), labels, MATRIX)
+
+
+def test_an_average_of_large_and_of_many_costs() -> None:
+    """Three times 2⁶² is below 0 in int64; ten thousand times .1 stands still in half precision."""
+    none = torch.zeros(3, dtype=torch.long)
+    assert float(average_cost(none, none, torch.tensor([[2**62]]))) == 2.0**62
+    many = torch.zeros(10_000, dtype=torch.uint8)
+    tenth = torch.tensor([[0.1]], dtype=torch.bfloat16)
+    assert average_cost(many, many, tenth).dtype == torch.float32
+    assert float(average_cost(many, many, tenth)) == pytest.approx(float(tenth), rel=1e-6)
+
+
+def test_costs_are_real() -> None:
+    strange = torch.tensor([[1j, 0], [0, 1]])
+    for call in (
+        lambda: expected_costs(HALF, strange),
+        lambda: bayes_decision(HALF, strange),
+        lambda: average_cost(LABEL, LABEL, strange),
+        lambda: average_cost(LABEL, LABEL, MATRIX.to(torch.float8_e5m2)),
+    ):
+        with pytest.raises(TypeError, match="`cost_matrix` should have a dtype of real numbers; found torch"):
+            call()

@@ -105,3 +105,83 @@ def still(_: Any) -> int:
 def test_bad_calls_say_what_was_expected(error: type[Exception], call, words: str) -> None:
     with pytest.raises(error, match=words):
         call()
+
+
+# --- what a policy may say, and what numbers may be ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("said", [4, -1, 1.7, "right", None, np.nan, [1, 2], torch.tensor([1, 2])], ids=repr)
+def test_an_action_that_there_is_not_is_refused(said: Any) -> None:
+    """1.7 was taken for 1, and gymnasium's own errors named a key."""
+    for call in (
+        lambda: decisions.episode_returns(lake(), lambda state: said),
+        lambda: decisions.rollout_q_values(reset(lake()), lambda state: said, horizon=3, discount=0.9),
+    ):
+        with pytest.raises(ValueError, match="`policy` should give actions from 0 to 3; found"):
+            call()
+
+
+def reset(env: Any) -> Any:
+    env.reset(seed=0)
+    return env
+
+
+def test_a_table_of_actions_fits_its_environment() -> None:
+    with pytest.raises(ValueError, match=r"`policy` should have shape \(16,\), an action for each state; found \(2,\)"):
+        decisions.episode_returns(lake(), torch.tensor([0, 1]))
+    with pytest.raises(ValueError, match="`policy` should give actions from 0 to 3; found 7"):
+        decisions.episode_returns(lake(), torch.full((16,), 7))
+    with pytest.raises(TypeError, match="`policy` should be a function where observations are not numbers of states; found a tensor"):
+        decisions.episode_returns(gymnasium.make("CartPole-v1"), torch.zeros(16, dtype=torch.long))
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.int32, torch.uint8, torch.uint16, torch.uint32, torch.uint64])
+def test_numbers_of_every_kind(dtype: torch.dtype) -> None:
+    actions = torch.arange(16) % 4
+    plain = decisions.episode_returns(lake(), actions, episodes=3, discount=0.5, max_steps=20, seed=5)
+    options = {"episodes": np.int64(3), "discount": np.float32(0.5), "max_steps": np.uint8(20), "seed": np.int32(5)}
+    assert torch.equal(decisions.episode_returns(lake(), actions.to(dtype), **options), plain)
+    assert torch.equal(decisions.episode_returns(lake(), lambda state: np.float64(actions[state]), **options), plain)
+    for call in (
+        lambda: decisions.episode_returns(lake(), actions, seed=-1),
+        lambda: decisions.rollout_q_values(reset(lake()), actions, horizon=1, discount=1.0, seed=-1),
+    ):
+        with pytest.raises(ValueError, match="`seed` should be at least 0; found -1"):
+            call()
+
+
+class Shifted(gymnasium.Env[int, int]):
+    """Actions 5 and 6 in states 3 and 4; the action less 5 is the reward, and the state goes round."""
+
+    action_space = gymnasium.spaces.Discrete(2, start=5)
+    observation_space = gymnasium.spaces.Discrete(2, start=3)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[int, dict[str, Any]]:
+        self.state = 3
+        return self.state, {}
+
+    def step(self, action: int) -> tuple[int, float, bool, bool, dict[str, Any]]:
+        assert action in (5, 6)
+        self.state = 7 - self.state
+        return self.state, float(action - 5), False, False, {}
+
+
+def test_numbers_of_actions_and_states_may_start_anywhere() -> None:
+    env = Shifted()
+    # 6, 5, 6, 5: one reward every other step
+    assert decisions.episode_returns(env, torch.tensor([6, 5]), episodes=1, max_steps=4, discount=0.5).tolist() == [1.25]
+    env.reset()
+    # then in state 4 the policy says 5, and in state 3 again 6
+    found = decisions.rollout_q_values(env, torch.tensor([6, 5]), horizon=3, discount=0.5)
+    assert found.tolist() == [0.25, 1.25]
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e160, 1e307])
+def test_an_interval_at_every_scale(scale: float) -> None:
+    """A square of 1e160 is infinite, and the sum of two at 1e308 too."""
+    sample = torch.tensor([1.0, 4.0, 2.0, 8.0], dtype=torch.float64)
+    found, plain = decisions.mean_interval(scale * sample, confidence=np.float64(0.9)), decisions.mean_interval(sample, confidence=0.9)
+    assert found == pytest.approx([scale * end for end in plain], rel=1e-12)
+    assert decisions.mean_interval(torch.zeros(3)) == (0, 0, 0)
+    half = torch.tensor([0.25, 0.5, 1.0], dtype=torch.float16)
+    assert decisions.mean_interval(half) == decisions.mean_interval(half.double())
