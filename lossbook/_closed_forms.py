@@ -28,8 +28,9 @@ def likelier_sign(eta: Tensor) -> Tensor:
 
 
 def endless(eta: Tensor) -> Tensor:
-    """±inf, with 0 at η = 1/2: atanh(±1) = ±inf."""
-    return torch.atanh(likelier_sign(eta))
+    """±inf, with 0 at η = 1/2."""
+    sign = likelier_sign(eta)
+    return torch.where(sign == 0, sign, sign.detach() * INF)  # a step has the slope 0, which times inf would be NaN
 
 
 # --- minimal risks ---------------------------------------------------------------------------------------------------------------------------------
@@ -46,8 +47,8 @@ def variance(eta: Tensor) -> Tensor:
 
 
 def deviation(eta: Tensor) -> Tensor:
-    """√(η (1 - η))."""
-    return torch.sqrt(variance(eta))
+    """√(η (1 - η)) = √η √(1 - η), of which the second has its slopes, ±inf, at both ends."""
+    return torch.sqrt(eta) * torch.sqrt(1 - eta)
 
 
 def entropy(eta: Tensor) -> Tensor:

@@ -173,7 +173,7 @@ def worst_change(loss: Callable[[Tensor], Tensor], margins: Tensor, *, step: flo
     check_callable("loss", loss)
     _check_step(step)
     middle = margins.double()  # a small move of a large margin, and a small difference of large losses, have few digits in float32
-    here = loss(middle)
+    here = loss(middle.clone())  # it may write into what it gets
     check_same_shape("loss(margins)", here, "margins", margins)
     return torch.maximum((loss(middle + step / 2) - here).abs(), (loss(middle - step / 2) - here).abs()).to(margins.dtype)
 

@@ -307,6 +307,20 @@ def test_any_ramp(s: float) -> None:
     assert loss.is_symmetric == (np.ptp([as_hinges(m) + as_hinges(-m) for m in GRID]) < 1e-12)
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")  # by torch itself, at the first tangent
+def test_closed_forms_have_slopes_up_to_the_ends(loss: MarginLoss) -> None:
+    """By autograd and forwards: at η of 0, 1/2 and 1 a slope may be infinite, and is never NaN."""
+    ends = torch.tensor([0.0, 0.25, 0.5, 1.0], dtype=torch.float64, requires_grad=True)
+    for method in (loss.minimizer, loss.minimal_risk, loss.psi):
+        found = method(ends)
+        if found.requires_grad:
+            assert not torch.autograd.grad(found.sum(), ends)[0].isnan().any()
+        with torch.autograd.forward_ad.dual_level():
+            dual = method(torch.autograd.forward_ad.make_dual(ends.detach(), torch.ones(4, dtype=torch.float64)))
+            tangent = torch.autograd.forward_ad.unpack_dual(dual).tangent
+            assert tangent is None or not tangent.isnan().any()
+
+
 def test_infinite_losses_of_impossible_labels_count_nothing() -> None:
     scores = torch.tensor([1e4, math.inf], dtype=torch.float64, requires_grad=True)
     for name in ("logistic", "exponential", "hinge", "squared"):

@@ -162,6 +162,13 @@ def test_no_move_inside_the_cell_changes_more(name: str) -> None:
     torch.testing.assert_close(worst_change(LOSSES[name], margins, step=0.5), searched, rtol=1e-12, atol=1e-12)
 
 
+def test_a_loss_may_write_into_what_it_gets() -> None:
+    margins = torch.tensor([0.0, 1.5], dtype=torch.float64)
+    found = worst_change(lambda m: m.neg_().exp_(), margins, step=1.0)
+    torch.testing.assert_close(found, math.expm1(0.5) * torch.tensor([1.0, math.exp(-1.5)], dtype=torch.float64))
+    assert margins.tolist() == [0.0, 1.5]
+
+
 def test_no_loss_changes_more_than_its_slope_allows() -> None:
     margins = torch.linspace(-8, 8, 401, dtype=torch.float64)
     bounded = {name: loss for name, loss in LOSSES.items() if math.isfinite(loss.lipschitz)}

@@ -134,9 +134,7 @@ def test_best_line_does_not_depend_on_how_its_arguments_are_stored(generator: to
 
 def test_a_line_is_found_from_values_that_are_there(generator: torch.Generator) -> None:
     features, signs = torch.randn(2, 5, 2, generator=generator), torch.tensor([1, -1, 1, -1, 1])
-    with pytest.raises(
-        TypeError, match=r"`features` should have values to be read, outside of vmap, .*; found a tensor inside of one"
-    ):
+    with pytest.raises(TypeError, match=r"`features` should have values to be read, outside of vmap, .*; found a tensor inside of one"):
         torch.vmap(lambda x: best_line(x, signs).weights)(features)
 
 
