@@ -62,6 +62,48 @@ def test_every_function_shows_itself_at_work(name: str) -> None:
     assert ">>> " in CALLS[name][1]
 
 
+SECTIONS = ("Args", "Attributes", "Call with", "Returns", "Raises", "Example", "Reference", "Conventions", "Chapter", "Chapters")
+HEAD = re.compile(r"^([A-Z][\w ]*):(?: .*)?$")
+
+
+def docstrings() -> Iterator[tuple[str, str]]:
+    """Of every public module, name, method and property: what it says."""
+    for module_name in [*MODULES, "auditor"]:
+        module = import_module(f"lossbook.{module_name}")
+        yield module_name, module.__doc__ or ""
+        for name in module.__all__:
+            thing = getattr(module, name)
+            if callable(thing) and hasattr(thing, "__name__"):
+                yield f"{module_name}.{name}", inspect.getdoc(thing) or ""
+            for key, member in vars(thing).items() if inspect.isclass(thing) else ():
+                if isinstance(member, property) or inspect.isroutine(member):
+                    yield f"{module_name}.{name}.{key}", inspect.cleandoc(member.__doc__ or "")
+
+
+def sections(text: str) -> list[str]:
+    """The heads of a docstring's sections; below the first, whatever stands at the margin should be one."""
+    lines = text.splitlines()
+    first = next((place for place, line in enumerate(lines) if line.rstrip(":") in SECTIONS), len(lines))
+    marginal = [line for line in lines[first:] if line and not line[0].isspace()]
+    return [found[1] if (found := HEAD.match(line)) else line for line in marginal]
+
+
+DOCSTRINGS = {name: text for name, text in docstrings() if sections(text)}
+
+
+def test_sections_are_read_off_the_margin() -> None:
+    assert sections("Adds.\n\nNot one: this.\n\nArgs:\n    a: one.\n\nCall: it.\nmore\n\nChapter: a.") == ["Args", "Call", "more", "Chapter"]
+    assert len(DOCSTRINGS) > 120
+
+
+@pytest.mark.parametrize("name", DOCSTRINGS)
+def test_sections_have_one_order(name: str) -> None:
+    """Over all modules, so that a reader knows where to look; a head that none knows would be stranded on the book's page."""
+    found = sections(DOCSTRINGS[name])
+    assert [head for head in found if head not in SECTIONS] == []
+    assert found == sorted(set(found), key=SECTIONS.index)
+
+
 @pytest.mark.parametrize("name", CALLS)
 def test_a_section_of_a_docstring_stands_below_its_head(name: str) -> None:
     """One form for all of them, which editors and the book's page of the package read alike."""

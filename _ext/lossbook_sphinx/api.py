@@ -1,63 +1,48 @@
-"""The package's public names on one page, from their docstrings, each with the chapters that explain it.
+"""The package's public names on one page: Sphinx's autodoc and napoleon read the docstrings, autosummary writes the table, linkcode the links.
 
 ```{api}
 ```
 
-Names in backticks that are public link to their own entry; "Chapter: boosting." in a docstring becomes a link to the chapter.
+Names in backticks that are public link to their own entry; "Chapter: boosting." in a docstring becomes a link to the chapter. Every name is in
+`objects.inv`, so that other projects can link to it. Links to the source are there where `LOSSBOOK_REPOSITORY_URL` says where that is.
 """
 
 from __future__ import annotations
 
+import ast
 import inspect
-import math
-import re
 from collections.abc import Iterator
+from functools import cache, partial
 from importlib import import_module
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from types import ModuleType
 from typing import Any
 
 from docutils import nodes
-from sphinx import addnodes
+from docutils.statemachine import StringList
 from sphinx.application import Sphinx
+from sphinx.config import Config as Settings
+from sphinx.ext.napoleon import Config, GoogleDocstring
 from sphinx.util.docutils import SphinxDirective
 
-from .docstrings import Block, Section, parse
+from .docstrings import rst
 
-CODE = re.compile(r"(`[^`]+`|\bChapters?: [\w, -]+?\.)")
-LONG = 78  # characters of a signature that stay on one line
-
-
-class Annotation:
-    """An annotation that is shown as it is written."""
-
-    def __init__(self, text: object) -> None:
-        text = getattr(text, "__forward_arg__", text)  # as a NamedTuple has them
-        self.text = text if isinstance(text, str) else inspect.formatannotation(text)
-
-    def __repr__(self) -> str:
-        return self.text
-
-
-def signature(name: str, thing: Any, *, longest: float = LONG) -> str:
-    """How a function or class is called, one parameter a line where that is longer than `longest`."""
-    found = inspect.signature(thing)
-    parameters = [p.replace(annotation=Annotation(p.annotation)) if p.annotation is not p.empty else p for p in found.parameters.values()]
-    returns = "" if found.return_annotation is found.empty or inspect.isclass(thing) else f" -> {Annotation(found.return_annotation)}"
-    whole = name + str(found.replace(parameters=parameters, return_annotation=inspect.Signature.empty)) + returns
-    if len(whole) <= longest:
-        return whole
-    pieces: list[str] = []
-    for parameter in parameters:
-        if parameter.kind is parameter.KEYWORD_ONLY and "*" not in pieces and not any(piece.startswith("*") for piece in pieces):
-            pieces.append("*")
-        pieces.append(str(parameter))
-    return f"{name}(\n" + "".join(f"    {piece},\n" for piece in pieces) + f"){returns}"
-
-
-def public_names(module: ModuleType) -> list[str]:
-    """What a module offers, in its own order."""
-    return list(module.__all__)
+SETTINGS = {
+    "add_module_names": False,
+    "autodoc_inherit_docstrings": False,
+    "autodoc_member_order": "bysource",
+    "autodoc_typehints_format": "short",
+    "autosummary_generate": False,
+    "python_maximum_signature_line_length": 90,
+    "toc_object_entries_show_parents": "hide",
+}
+GOOGLE = Config(napoleon_use_param=False, napoleon_custom_sections=[("Attributes", "params_style"), ("Call with", "params_style")])
+ELSEWHERE = [  # types in signatures whose addresses this book does not know: of other packages, private, and named as a string
+    ("py:class", r"(torch|numpy|matplotlib|ipywidgets|collections|typing|pathlib|types)\..*"),
+    ("py:class", r"lossbook(\.\w+)*\._.*"),
+    ("py:class", r"[A-Z]\w*"),
+]
+OPTIONS = {"autoclass": ["    :members:", "    :special-members: __call__"], "autodata": ["    :no-value:"]}
 
 
 def modules() -> dict[str, ModuleType]:
@@ -68,158 +53,147 @@ def modules() -> dict[str, ModuleType]:
     return {name: import_module(f"lossbook.{name}") for name in sorted({*lossbook._MODULES, *functions})}
 
 
-def anchor(module: str, name: str = "") -> str:
-    """The id of an entry."""
-    return f"api-{module}-{name}" if name else f"api-{module}"
+@cache
+def full_names() -> dict[str, str]:
+    """From a name as docstrings write it to its full one; names that two modules have need their module."""
+    bare: dict[str, list[str]] = {}
+    found = {}
+    for module, thing in modules().items():
+        found[f"lossbook.{module}"] = f"lossbook.{module}"
+        for name in thing.__all__:
+            full = f"lossbook.{module}.{name}"
+            found |= {f"{module}.{name}": full, full: full}
+            bare.setdefault(name, []).append(full)
+    return {name: full[0] for name, full in bare.items() if len(full) == 1 and name not in modules()} | found
+
+
+def documenter(thing: Any) -> str:
+    """What autodoc calls such a thing; what can be called and has no name of its own is a constant, as a loss of the margin is."""
+    return "autoclass" if inspect.isclass(thing) else "autofunction" if inspect.isroutine(thing) else "autodata"
 
 
 class ApiDirective(SphinxDirective):
-    """All public modules, or those named in the argument."""
+    """The package, and all of its public modules or those named in the argument."""
 
     optional_arguments = 1
     final_argument_whitespace = True
 
     def run(self) -> list[nodes.Node]:
-        """A section a module."""
-        every = modules()
-        self.links = dict(self.entries(every))
-        chosen = self.arguments[0].split() if self.arguments else list(every)
-        return [self.glance(every, chosen), *(self.module(name, every[name]) for name in chosen)]
+        """A table of the modules, and a section for each."""
+        chosen = self.arguments[0].split() if self.arguments else list(modules())
+        table = [".. autosummary::", "    :nosignatures:", "", *(f"    lossbook.{name}" for name in chosen)]
+        return [*self.parsed(table), *([] if self.arguments else [self.package()]), *map(self.module, chosen)]
 
-    def glance(self, every: dict[str, ModuleType], chosen: list[str]) -> nodes.definition_list:
-        """The modules in a line each."""
-        listing = nodes.definition_list(classes=["api-glance"])
-        for name in chosen:
-            first = " ".join(parse(every[name].__doc__ or "").blocks[0].text.partition(" Chapter")[0].split())
-            term = nodes.term("", "", nodes.reference("", "", nodes.literal("", name), internal=True, refid=anchor(name)))
-            listing += nodes.definition_list_item("", term, nodes.definition("", nodes.paragraph("", "", *self.inline(first))))
-        return listing
+    def package(self) -> nodes.section:
+        """What `lossbook` itself offers beside its modules."""
+        import lossbook
 
-    def entries(self, every: dict[str, ModuleType]) -> Iterator[tuple[str, str]]:
-        """From a name as docstrings write it to the id of its entry; names that two modules have need their module."""
-        bare: dict[str, list[str]] = {}
-        for module, thing in every.items():
-            yield f"lossbook.{module}", anchor(module)
-            for name in public_names(thing):
-                yield f"{module}.{name}", anchor(module, name)
-                yield f"lossbook.{module}.{name}", anchor(module, name)
-                bare.setdefault(name, []).append(anchor(module, name))
-        yield from ((name, found[0]) for name, found in bare.items() if len(found) == 1 and name not in every)
+        names = [name for name in lossbook.__all__ if name not in modules()]
+        return self.section("lossbook", [f".. {documenter(getattr(lossbook, name))}:: lossbook.{name}" for name in names])
 
-    def module(self, name: str, module: ModuleType) -> nodes.section:
-        """A module: what it says of itself, then its names."""
-        node = nodes.section("", nodes.title("", f"lossbook.{name}"), ids=[anchor(name)])
-        node += self.docstring(module.__doc__ or "")
-        data = [key for key in public_names(module) if not callable(getattr(module, key)) or not hasattr(getattr(module, key), "__name__")]
-        if data:
-            node += self.constants(name, module, data)
-        node += [self.entry(name, key, getattr(module, key)) for key in public_names(module) if key not in data]
-        return node
+    def module(self, name: str) -> nodes.section:
+        """A module: what it says of itself, then its constants in a line each, then the rest."""
+        module, entries = f"lossbook.{name}", list[str]()
+        for key in sorted(modules()[name].__all__, key=lambda key: documenter(getattr(modules()[name], key)) != "autodata"):
+            kind = documenter(getattr(modules()[name], key))
+            entries += [f".. {kind}:: {module}.{key}", *OPTIONS.get(kind, []), ""]
+        return self.section(module, [f".. automodule:: {module}", "", *entries])
 
-    def constants(self, module: str, owner: ModuleType, names: list[str]) -> nodes.definition_list:
-        """Values that a module offers, in a line each."""
-        listing = nodes.definition_list(classes=["api-data"])
-        for name in names:
-            value = getattr(owner, name)
-            term = nodes.term("", "", nodes.literal("", name), ids=[anchor(module, name)])
-            listing += nodes.definition_list_item("", term, nodes.definition("", nodes.paragraph("", "", *self.inline(described(value)))))
-        return listing
+    def section(self, title: str, lines: list[str]) -> nodes.section:
+        """A section of generated reStructuredText."""
+        anchor = title.replace("lossbook", "api").replace(".", "-")
+        return nodes.section("", nodes.title("", title), *self.parsed(lines), ids=[anchor], classes=["api-module"])
 
-    def entry(self, module: str, name: str, thing: Any) -> nodes.section:
-        """A function or a class."""
-        node = nodes.section("", nodes.title("", name), ids=[anchor(module, name)], classes=["api-entry"])
-        node += literal(signature(f"{module}.{name}", thing), "python")
-        node += self.docstring(inspect.getdoc(thing) or "")
-        if inspect.isclass(thing):
-            node += self.methods(thing)
-        return node
-
-    def methods(self, kind: type) -> list[nodes.Node]:
-        """What a class adds: its public methods and properties that say what they do."""
-        listing = nodes.definition_list(classes=["api-methods"])
-        for name, member in vars(kind).items():
-            function = inspect.unwrap(member.__func__ if isinstance(member, staticmethod | classmethod) else member) if callable(member) else member
-            said = inspect.getdoc(member) if not name.startswith("_") or name == "__call__" else None
-            if not said or not (inspect.isfunction(function) or isinstance(member, property)):
-                continue
-            shown = name if isinstance(member, property) else signature(f".{name}".replace(".__call__", ""), function, longest=math.inf)
-            term = nodes.term("", "", nodes.literal("", re.sub(r"\(self(, )?", "(", shown)))
-            listing += nodes.definition_list_item("", term, nodes.definition("", *self.docstring(said)))
-        return [listing] if listing.children else []
-
-    def docstring(self, text: str) -> list[nodes.Node]:
-        """Paragraphs and sections."""
-        parsed = parse(text)
-        found = [self.block(block) for block in parsed.blocks]
-        if parsed.sections:
-            listing = nodes.definition_list(classes=["api-sections"])
-            listing += [self.section(section) for section in parsed.sections]
-            found.append(listing)
-        return found
-
-    def section(self, section: Section) -> nodes.definition_list_item:
-        """Args, Returns, Raises and the others, as a term and what it holds."""
-        content: list[nodes.Node] = [self.block(block) for block in section.blocks]
-        if section.entries:
-            listing = nodes.definition_list(classes=["api-args"])
-            for name, text in section.entries:
-                term = nodes.term("", "", nodes.literal("", name))
-                listing += nodes.definition_list_item("", term, nodes.definition("", nodes.paragraph("", "", *self.inline(text))))
-            content = [listing]
-        return nodes.definition_list_item("", nodes.term("", section.name), nodes.definition("", *content))
-
-    def block(self, block: Block) -> nodes.Node:
-        """A paragraph, or code."""
-        if block.literal:
-            return literal(block.text, "pycon" if block.text.startswith(">>>") else "text")
-        return nodes.paragraph("", "", *self.inline(block.text))
-
-    def inline(self, text: str) -> list[nodes.Node]:
-        """Text with code, links to other entries and links to chapters."""
-        found: list[nodes.Node] = []
-        for piece in CODE.split(text):
-            if piece.startswith("`"):
-                found.append(self.code(piece[1:-1]))
-            elif CODE.fullmatch(piece):
-                found += self.chapters(piece)
-            elif piece:
-                found.append(nodes.Text(piece))
-        return found
-
-    def code(self, text: str) -> nodes.Node:
-        """A name, linked to its entry where it has one."""
-        target = self.links.get(text)
-        return nodes.reference("", "", nodes.literal("", text), internal=True, refid=target) if target else nodes.literal("", text)
-
-    def chapters(self, text: str) -> list[nodes.Node]:
-        """ "Chapters: a, b." with the chapters as links by their titles, where the book has them."""
-        pages = {PurePosixPath(page).name: page for page in self.env.found_docs}
-        word, _, names = text[:-1].partition(": ")
-        found: list[nodes.Node] = [nodes.Text(f"{word}: ")]
-        for position, name in enumerate(names.split(", ")):
-            found += [nodes.Text(", ")] if position else []
-            if name in pages:
-                options = {"refdomain": "std", "reftype": "doc", "refexplicit": False, "refwarn": True, "refdoc": self.env.docname}
-                found.append(addnodes.pending_xref("", nodes.inline("", name), reftarget=f"/{pages[name]}", **options))
-            else:
-                found.append(nodes.Text(name))
-        return [*found, nodes.Text(".")]
+    def parsed(self, lines: list[str]) -> list[nodes.Node]:
+        """The nodes of some reStructuredText."""
+        node = nodes.Element()
+        self.state.nested_parse(StringList(["```{eval-rst}", *lines, "```"]), 0, node)
+        return node.children
 
 
-def literal(text: str, language: str) -> nodes.literal_block:
-    """A block of code."""
-    return nodes.literal_block(text, text, language=language)
+def read(app: Sphinx, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
+    """Turn a docstring into reStructuredText."""
+    pages = {PurePosixPath(page).name: page for page in app.env.found_docs}
+
+    def code(text: str) -> str:
+        return f":py:obj:`{text} <{full_names()[text]}>`" if text in full_names() else f"``{text}``"
+
+    def chapter(stem: str) -> str:
+        return f":doc:`/{pages[stem]}`" if stem in pages else stem
+
+    text = described(thing) if what == "data" else "\n".join(lines)
+    if what == "function" and name.count(".") == 1:  # the package's own name for a function that its module documents
+        text = f"{lines[0]}\n\nIn full: `{full_names()[name.partition('.')[2]]}`."
+    lines[:] = [*GoogleDocstring(rst(text, code, chapter), GOOGLE, app, "object", name, thing).lines(), ""]
 
 
 def described(value: Any) -> str:
     """A constant in a line."""
+    from lossbook.atlas import latex
+
     if hasattr(value, "formula"):
-        return f"the loss {value.formula}. {value.paper.rstrip('.')}."
+        return f"The loss ${latex(value.formula)}$. {value.paper.rstrip('.')}."
     if hasattr(value, "keys"):
-        return f"a mapping with the keys {', '.join(f'`{key}`' for key in value)}."
+        return f"A mapping with the keys {', '.join(f'`{key}`' for key in value)}."
     return f"`{value!r}`"
 
 
+def skip(app: Sphinx, what: str, name: str, thing: Any, skipped: bool, options: Any) -> bool | None:
+    """Leave out what NamedTuple says of its fields."""
+    return True if type(thing).__name__ == "_tuplegetter" else None
+
+
+def place(module: str, name: str) -> tuple[Path, tuple[int, int] | None]:
+    """The file in which a name is written, and its lines there."""
+    thing: Any = import_module(module)
+    path = Path(thing.__file__)
+    for part in name.split("."):
+        thing = getattr(thing, part, None)
+    thing = inspect.unwrap(getattr(thing, "fget", None) or thing)  # a property's function
+    try:
+        lines, first = inspect.getsourcelines(thing)
+        return Path(inspect.getsourcefile(thing) or path), (first, first + len(lines) - 1)
+    except TypeError:  # a constant, which knows nothing of its place
+        return path, next((span for key, span in assignments(path) if key == name), None)
+
+
+def assignments(path: Path) -> Iterator[tuple[str, tuple[int, int]]]:
+    """The names that a module assigns to, with their lines."""
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+        yield from ((target.id, (node.lineno, node.end_lineno or node.lineno)) for target in targets if isinstance(target, ast.Name))
+
+
+def source(repository: str, branch: str, domain: str, info: dict[str, str]) -> str | None:
+    """The address of a name's lines in the repository; None for what isn't there."""
+    import lossbook
+
+    if domain != "py" or not info["fullname"] or not info["module"].startswith("lossbook"):
+        return None
+    path, span = place(info["module"], info["fullname"])
+    root = Path(lossbook.__file__).parent.parent
+    if not path.is_relative_to(root):
+        return None
+    lines = f"#L{span[0]}-L{span[1]}" if span else ""
+    return f"{repository}/blob/{branch}/{path.relative_to(root).as_posix()}{lines}"
+
+
+def configure(app: Sphinx, config: Settings) -> None:
+    """Set what Sphinx's own extensions ask for."""
+    for name, value in SETTINGS.items():
+        setattr(config, name, value)
+    config.nitpick_ignore_regex = [*config.nitpick_ignore_regex, *ELSEWHERE]
+    options = config.html_theme_options
+    if "repository_url" in options:
+        config.linkcode_resolve = partial(source, options["repository_url"], options["repository_branch"])
+        app.setup_extension("sphinx.ext.linkcode")
+
+
 def setup(app: Sphinx) -> None:
-    """Register the directive."""
+    """Register the directive and the steps."""
+    for extension in ("autodoc", "autosummary"):
+        app.setup_extension(f"sphinx.ext.{extension}")
     app.add_directive("api", ApiDirective)
+    app.connect("config-inited", configure, priority=600)  # after the address is read
+    app.connect("autodoc-process-docstring", read)
+    app.connect("autodoc-skip-member", skip)

@@ -1,82 +1,65 @@
-"""Reads the package's docstrings: a summary, paragraphs, and the sections that CONTRIBUTING asks for."""
+"""Docstrings as the package writes them, turned into what autodoc and napoleon read.
+
+Napoleon takes Args, Attributes, Raises and Call with apart. Here is the rest: code between single backticks, formulas between dollars, marks that
+reStructuredText would take for its own, and the house's other sections, each of which becomes a field beside napoleon's.
+"""
 
 from __future__ import annotations
 
-import inspect
 import re
-import textwrap
-from typing import NamedTuple
+from collections.abc import Callable
 
-SECTIONS = ("Args", "Attributes", "Call with", "Returns", "Raises", "Example", "Reference", "Convention", "Conventions", "Requires")
-HEAD = re.compile(rf"^({'|'.join(SECTIONS)}):(?: (.*))?$")
-ENTRY = re.compile(r"^(\**[\w.]+(?:, \**[\w.]+)*): +(.*)$", flags=re.DOTALL)
-
-
-class Block(NamedTuple):
-    """A paragraph, or text to show as it stands: code, a formula on lines of its own."""
-
-    text: str
-    literal: bool
-
-
-class Section(NamedTuple):
-    """A part under a heading: entries by name where all of it is entries, else blocks."""
-
-    name: str
-    entries: list[tuple[str, str]]
-    blocks: list[Block]
+HEAD = re.compile(r"^(Returns|Example|Reference|Conventions|Raises(?!:\n +\w+: )):$", flags=re.MULTILINE)
+PIECE = re.compile(
+    r"""(?P<doctest>^[ ]*>>>[^\n]*(?:\n[ ]*\S[^\n]*)*)
+    | ^(?P<indent>[ ]*)\$\$(?P<display>.+?)\$\$
+    | \$(?P<math>[^$\n]+)\$
+    | `(?P<code>[^`]+)`
+    | (?P<field>(?<=\n\n)|\A)?\bChapters?:[ ](?P<chapters>[\w-]+(?:,\s+[\w-]+)*)\.(?=\s|\Z)""",
+    flags=re.MULTILINE | re.DOTALL | re.VERBOSE,
+)
+MARK = re.compile(r"[\\*|]|(?<=\w)_(?!\w)|^ *(?=[A-Za-z]\. )", flags=re.MULTILINE)  # the last would number a list by an author's initial
 
 
-class Docstring(NamedTuple):
-    """What a docstring says, taken apart."""
+def rst(text: str, code: Callable[[str], str], chapter: Callable[[str], str]) -> str:
+    """A docstring as reStructuredText; `code` writes what stood between backticks, `chapter` a chapter's name.
 
-    blocks: list[Block]
-    sections: list[Section]
-
-
-def parse(docstring: str) -> Docstring:
-    """Take a docstring apart.
-
-    >>> parsed = parse("Adds.\\n\\nArgs:\\n    a: one\\n        number.\\n    b: another.\\nReturns: the sum.")
-    >>> parsed.blocks
-    [Block(text='Adds.', literal=False)]
-    >>> [(section.name, section.entries) for section in parsed.sections]
-    [('Args', [('a', 'one number.'), ('b', 'another.')]), ('Returns', [])]
+    >>> print(rst("The |x| of `x`, $x^2$.\\n\\nReturns:\\n    One.\\n\\nChapter: a.", "``{}``".format, ":doc:`{}`".format))
+    The \\|x\\| of ``x``, :math:`x^2`.
+    <BLANKLINE>
+    :Returns:
+        One.
+    <BLANKLINE>
+    :Chapter: :doc:`a`
     """
-    first: list[str] = []
-    parts: list[tuple[str, list[str]]] = []
-    for line in inspect.cleandoc(docstring).splitlines():
-        head = HEAD.match(line)
-        if head:
-            parts.append((head[1], [head[2]] if head[2] else []))
-        elif parts and (line.startswith(" ") or not line or not ended(parts[-1][1])):
-            parts[-1][1].append(line)
-        else:
-            first.append(line)
-    return Docstring(blocks(first), [section(name, lines) for name, lines in parts])
+    found, end = [""], 0
+    for piece in PIECE.finditer(text):
+        found += [_plain(text[end : piece.start()]), _spaced(_written(piece, code, chapter), text, piece)]
+        end = piece.end()
+    return HEAD.sub(r":\1:", "".join([*found, _plain(text[end:])]))
 
 
-def ended(lines: list[str]) -> bool:
-    """A blank line ends a section whose next line isn't indented."""
-    return bool(lines) and not lines[-1]
+def _plain(text: str) -> str:
+    return MARK.sub(lambda mark: f"{mark[0]}\\" if mark[0].isspace() or not mark[0] else f"\\{mark[0]}", text)
 
 
-def section(name: str, lines: list[str]) -> Section:
-    """Entries where every piece is one, else blocks."""
-    text = textwrap.dedent("\n".join(lines)).strip("\n")
-    if name in {"Args", "Attributes", "Call with", "Raises"}:
-        pieces = re.split(r"\n(?=\S)", text) if "\n" in text else re.split(r"(?<=\.) (?=[a-z_0-9, ]+: )", text)
-        found = [ENTRY.match(piece) for piece in pieces]
-        if all(found):
-            return Section(name, [(entry[1], " ".join(entry[2].split())) for entry in found if entry], [])
-    return Section(name, [], blocks(text.splitlines()))
+def _written(piece: re.Match[str], code: Callable[[str], str], chapter: Callable[[str], str]) -> str:
+    if piece["doctest"]:
+        return piece[0]
+    if piece["display"]:
+        return f"{piece['indent']}.. math::\n\n{piece['indent']}    {' '.join(piece['display'].split())}\n"
+    if piece["math"]:
+        return f":math:`{piece['math']}`"
+    if piece["code"]:
+        return code(" ".join(piece["code"].split()))
+    names = ", ".join(map(chapter, re.split(r",\s+", piece["chapters"])))
+    word = piece[0].partition(":")[0]
+    return f":{word}: {names}" if piece["field"] is not None else f"{word}: {names}."
 
 
-def blocks(lines: list[str]) -> list[Block]:
-    """Paragraphs, and what is indented or a doctest as it stands."""
-    found = []
-    for piece in re.split(r"\n\s*\n", "\n".join(lines)):
-        if piece.strip():
-            literal = piece.startswith((" ", ">>>"))
-            found.append(Block(textwrap.dedent(piece).strip("\n") if literal else " ".join(piece.split()), literal))
-    return found
+def _spaced(written: str, text: str, piece: re.Match[str]) -> str:
+    """Inline markup stands between spaces or such marks; a space that is escaped leaves none on the page."""
+    if not (piece["code"] or piece["math"]):
+        return written
+    before, after = text[: piece.start()][-1:].strip(), text[piece.end() :][:1].strip()
+    return ("" if before in "([{<-/" else "\\ ") + written + ("" if after in ".,;:!?)]}>-/" else "\\ ")
