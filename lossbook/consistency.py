@@ -166,11 +166,11 @@ def psi_transform(phi: Phi, theta: Tensor | float) -> Tensor:
         >>> psi_transform(exponential, torch.tensor([0.6, 0.8], dtype=torch.float64)).round(decimals=6).tolist()    # 1 - sqrt(1 - theta^2)
         [0.2, 0.4]
 
-    Conventions:
-        theta counts the excess over the Bayes risk, a score of 0 is wrong, logs are natural. Some write psi for what is here psi-tilde.
-
     Reference:
         Bartlett, Jordan, McAuliffe, 2006, definition 2 and theorem 1.
+
+    Conventions:
+        theta counts the excess over the Bayes risk, a score of 0 is wrong, logs are natural. Some write psi for what is here psi-tilde.
 
     Chapter: calibration.
     """
@@ -307,11 +307,11 @@ def estimate_report(estimates: Tensor, eta: Tensor | float, *, weight: Tensor | 
         >>> round(estimate_report(torch.tensor([0.70, 1.00]), 0.6).error.item(), 6)    # far from 0.6, and always right
         0.4
 
-    Conventions:
-        An estimate of exactly 1/2 decides -1. Variance divides by R.
-
     Reference:
         J. Friedman, "On bias, variance, 0/1-loss, and the curse-of-dimensionality", 1997.
+
+    Conventions:
+        An estimate of exactly 1/2 decides -1. Variance divides by R.
 
     Chapter: mismatch.
     """

@@ -47,11 +47,11 @@ def crammer_singer(logits: Tensor, labels: Tensor, *, reduction: Reduction = "me
         >>> crammer_singer(torch.tensor([[2.0, 1.5, 1.8]]), torch.tensor([0])).item()    # the rival at 1.8 is 0.2 behind, 0.8 short of the margin
         0.79999...
 
-    Conventions:
-        The margin is 1; scikit-learn's `hinge_loss` is the same. Not consistent: where no class has probability above 1/2, all scores equal is best.
-
     Reference:
         K. Crammer, Y. Singer, "On the algorithmic implementation of multiclass kernel-based vector machines", 2001.
+
+    Conventions:
+        The margin is 1; scikit-learn's `hinge_loss` is the same. Not consistent: where no class has probability above 1/2, all scores equal is best.
 
     Chapter: calibration.
     """
@@ -80,12 +80,12 @@ def weston_watkins(logits: Tensor, labels: Tensor, *, reduction: Reduction = "me
         >>> weston_watkins(torch.tensor([[2.0, 1.5, 1.8]]), torch.tensor([0])).item()    # 0.5 + 0.8
         1.29999...
 
+    Reference:
+        J. Weston, C. Watkins, "Support vector machines for multi-class pattern recognition", 1999.
+
     Conventions:
         The margin is 1 and the sum is not divided; torch's `multi_margin_loss` is this over K, the original has margin 2. Not consistent: the two
         likeliest classes can tie.
-
-    Reference:
-        J. Weston, C. Watkins, "Support vector machines for multi-class pattern recognition", 1999.
 
     Chapter: calibration.
     """
@@ -117,11 +117,11 @@ def lee_lin_wahba(logits: Tensor, labels: Tensor, *, reduction: Reduction = "mea
         >>> lee_lin_wahba(scores, torch.tensor([0, 0]), reduction="none").tolist()
         [0.0, 2.0]
 
-    Conventions:
-        Margin 1, so that the best scores are K - 1 and -1; the original has margin 1/(K-1), which divides all scores by K - 1. Consistent.
-
     Reference:
         Y. Lee, Y. Lin, G. Wahba, "Multicategory support vector machines", 2004.
+
+    Conventions:
+        Margin 1, so that the best scores are K - 1 and -1; the original has margin 1/(K-1), which divides all scores by K - 1. Consistent.
 
     Chapter: calibration.
     """

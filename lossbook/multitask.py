@@ -77,8 +77,11 @@ class UncertaintyWeighting(torch.nn.Module):
         log_variances: ln s² [T], learned, at first 0. Hand `parameters()` to the optimiser with those of the network, without weight decay.
         weights: c / s² [T] as they stand, detached.
 
-    Call:
-        losses [T] or T scalars, not negative; gives a scalar, which can be negative.
+    Call with:
+        losses: [T] or T scalars, not negative.
+
+    Returns:
+        A scalar, which can be negative.
 
     Raises:
         TypeError: losses that are not floating point.

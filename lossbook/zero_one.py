@@ -131,12 +131,12 @@ def count_dichotomies(count: int, dimension: int) -> int:
         count: n, how many points.
         dimension: d, of the space they lie in.
 
+    Raises:
+        TypeError or ValueError unless `count` and `dimension` are positive integers.
+
     Example:
         >>> count_dichotomies(20, 2), 2**20
         (382, 1048576)
-
-    Raises:
-        TypeError or ValueError unless `count` and `dimension` are positive integers.
 
     Reference:
         T. Cover, "Geometrical and statistical properties of systems of linear inequalities", 1965, theorem 1; the intercept is one more axis.
