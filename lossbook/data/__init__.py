@@ -143,6 +143,11 @@ def breast_cancer() -> Tabular:
     """569 tumours, 30 measurements; sign +1 is malignant (212 of them), so that the positive class is the one worth finding.
 
     Needs scikit-learn, which ships the table (its own target says 1 for benign).
+
+    Example:
+        >>> table = breast_cancer()
+        >>> tuple(table.features.shape), int((table.signs == 1).sum())
+        ((569, 30), 212)
     """
     from sklearn.datasets import load_breast_cancer
 
@@ -153,7 +158,12 @@ def breast_cancer() -> Tabular:
 
 @_once
 def digits() -> Images:
-    """1797 scanned digits of 8 x 8 pixels. Needs scikit-learn, which ships them."""
+    """1797 scanned digits of 8 x 8 pixels. Needs scikit-learn, which ships them.
+
+    Example:
+        >>> tuple(digits().images.shape)
+        (1797, 8, 8)
+    """
     from sklearn.datasets import load_digits
 
     bunch = load_digits()
@@ -162,7 +172,13 @@ def digits() -> Images:
 
 @_once
 def sms_spam() -> Texts:
-    """4862 text messages, 642 of them spam."""
+    """4862 text messages, 642 of them spam.
+
+    Example:
+        >>> messages = sms_spam()
+        >>> len(messages.texts), int(messages.labels.sum())
+        (4862, 642)
+    """
     lines = gzip.decompress(files(__package__).joinpath("sms_spam_4862.tsv.gz").read_bytes()).decode("utf-8").splitlines()
     pairs = [line.split("\t", 1) for line in lines]
     return Texts(tuple(text for _, text in pairs), torch.tensor([int(label == "spam") for label, _ in pairs]))
@@ -197,14 +213,26 @@ def _grouped(rows: list[dict[str, str]], target: str, numeric: tuple[str, ...], 
 
 @_once
 def adult() -> Grouped:
-    """12,000 people of the 1994 census; sign +1 earns over 50,000 dollars a year. Groups: sex and race, neither of them among the features."""
+    """12,000 people of the 1994 census; sign +1 earns over 50,000 dollars a year. Groups: sex and race, neither of them among the features.
+
+    Example:
+        >>> people = adult()
+        >>> tuple(people.features.shape), list(people.groups)
+        ((12000, 33), ['sex', 'race'])
+    """
     numeric = ("age", "education_num", "capital_gain", "capital_loss", "hours_per_week")
     return _grouped(_rows("adult_12000.csv.gz"), "income_gt_50k", numeric, ("workclass", "marital_status", "occupation"), ("sex", "race"))
 
 
 @_once
 def german() -> Grouped:
-    """1,000 loans of a German bank; sign +1 is a GOOD risk. Groups: sex, and age at most 25 or above."""
+    """1,000 loans of a German bank; sign +1 is a GOOD risk. Groups: sex, and age at most 25 or above.
+
+    Example:
+        >>> loans = german()
+        >>> tuple(loans.features.shape), list(loans.groups)
+        ((1000, 26), ['sex', 'age_group'])
+    """
     rows = [row | {"age_group": "25 or younger" if int(row["age"]) <= 25 else "older than 25"} for row in _rows("german.csv.gz")]
     categorical = ("job", "housing", "saving_accounts", "checking_account", "purpose")
     return _grouped(rows, "risk", ("credit_amount", "duration"), categorical, ("sex", "age_group"))
@@ -212,7 +240,13 @@ def german() -> Grouped:
 
 @_once
 def nuclei() -> Instances:
-    """A fluorescence microscopy image of 512 x 512 pixels with 125 labelled nuclei. Needs Pillow (matplotlib brings it)."""
+    """A fluorescence microscopy image of 512 x 512 pixels with 125 labelled nuclei. Needs Pillow (matplotlib brings it).
+
+    Example:
+        >>> scan = nuclei()
+        >>> tuple(scan.image.shape), len(scan.instances.unique()) - 1  # 0 is what lies between them
+        ((512, 512), 125)
+    """
     import numpy as np
     from PIL import Image
 
