@@ -29,8 +29,9 @@ SERVES = {
     "_search": "consistency",
     "_stumps": "boosting",
 }
-# Tests that do not carry the name of the module or of one of its files. What is under everything is tested where it is used first.
-ALSO = {"data": ("test_scenes",), "_core": ("test_crossentropy", "test_focal", "test_names")}
+# Tests that do not carry the name of the module or of one of its files. What lies under everything is tested where it is used.
+ALSO = {"data": ("test_scenes",), "sets": ("test_set_paths",), "_core": ("test_crossentropy", "test_focal", "test_names")}
+ROWS = {"_core": "crossentropy|boxes|decisions"}
 # Tests of every public function, of which a module has the rows that name it: `test_a_good_call[boxes.iou_loss]`.
 SHARED = ("tests/test_inputs.py", "tests/test_torch_world.py", "tests/paths")
 
@@ -55,5 +56,5 @@ def witnesses(folder: Path, module: str, paths: list[str]) -> list[list[str]]:
 
 
 def concerns(module: str, node: str) -> bool:
-    """Does a test speak of the module? One of the shared files does if its parameter names it; all of them go through `_core`."""
-    return module == "_core" or not node.startswith(SHARED) or re.search(rf"\[(?:.*\W)?{module}\.", node) is not None
+    """Does a test speak of the module? One of the shared files does if its parameter names it."""
+    return not node.startswith(SHARED) or re.search(rf"\[(?:.*\W)?(?:{ROWS.get(module, module)})\.", node) is not None
