@@ -8,7 +8,6 @@ import mmap
 import sys
 import threading
 from collections.abc import Sequence
-from contextlib import suppress
 
 import torch
 from torch import Tensor
@@ -21,23 +20,38 @@ _own = threading.local()
 def fresh(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:
     """Anything, in memory of torch's own, which can be resized as any tensor's. On Linux a large one has pages of 2 MB, as numpy's arrays have."""
     room = torch.empty(*shape, dtype=dtype, device=device)
-    if sys.platform == "linux" and device.type == "cpu" and room.nbytes >= 2 * _HUGE:
-        start = -(-room.data_ptr() // mmap.PAGESIZE) * mmap.PAGESIZE
-        size = room.data_ptr() + room.nbytes - start
-        ctypes.CDLL(None).madvise(ctypes.c_void_p(start), ctypes.c_size_t(size), mmap.MADV_HUGEPAGE)  # advice: where it is not taken, nothing is lost
+    if _is_large(room):
+        start, stop = _whole_pages(room)
+        _advise(start, stop, mmap.MADV_HUGEPAGE)  # where it is not taken, nothing is lost
     return room
 
 
 def fresh_zeros(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Zeros. On Linux large ones ask the kernel for pages of 2 MB: it is called once for each, and not once for every 4 KB that is touched."""
-    count = math.prod(shape)
-    size = count * dtype.itemsize
-    if sys.platform != "linux" or device.type != "cpu" or size < _HUGE:
-        return torch.zeros(*shape, dtype=dtype, device=device)
-    memory = mmap.mmap(-1, -(-size // _HUGE) * _HUGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    with suppress(OSError):  # a kernel built without huge pages gives small ones, of zeros too
-        memory.madvise(mmap.MADV_HUGEPAGE)
-    return torch.frombuffer(memory, dtype=dtype, count=count).view(*shape)
+    """Zeros in such memory. On Linux the pages of a large one are handed back to the kernel, which gives pages of zeros for those that are touched."""
+    room = fresh(shape, dtype, device)
+    if not _is_large(room):
+        return room.zero_()
+    start, stop = _whole_pages(room)
+    data, before = room.view(-1).view(torch.uint8), start - room.data_ptr()
+    data[:before], data[stop - room.data_ptr() :] = 0, 0
+    data[before] = 1
+    handed_back = _advise(start, stop, mmap.MADV_DONTNEED) and int(data[before]) == 0  # memory that is shared, or locked, keeps its numbers
+    return room if handed_back else room.zero_()
+
+
+def _is_large(room: Tensor) -> bool:
+    return sys.platform == "linux" and room.device.type == "cpu" and room.nbytes >= 2 * _HUGE
+
+
+def _whole_pages(room: Tensor) -> tuple[int, int]:
+    """Where the first page begins that no other data lies on, and where the last one ends."""
+    start, stop = room.data_ptr(), room.data_ptr() + room.nbytes
+    return -(-start // mmap.PAGESIZE) * mmap.PAGESIZE, stop // mmap.PAGESIZE * mmap.PAGESIZE
+
+
+def _advise(start: int, stop: int, advice: int) -> bool:
+    """True where the kernel takes the advice."""
+    return bool(ctypes.CDLL(None).madvise(ctypes.c_void_p(start), ctypes.c_size_t(stop - start), advice) == 0)
 
 
 def workspace(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:

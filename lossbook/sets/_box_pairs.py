@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 
 from lossbook.boxes import giou_loss, to_xyxy
+from lossbook.sets._traced import plain_slope, several
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
-def box_pair_losses(boxes_cxcywh: Tensor, rows: Tensor, targets_cxcywh: Tensor) -> tuple[Tensor, Tensor]:
+def box_pair_losses(boxes_cxcywh: Tensor, rows: Tensor, targets_cxcywh: Tensor, *, plain: bool) -> tuple[Tensor, Tensor]:
     """|b − t|₁ and 1 − GIoU(b, t), each [M], for the boxes [R, 4] at `rows` [M] and targets [M, 4]."""
-    if boxes_cxcywh.device.type != "cpu" or targets_cxcywh.requires_grad:
+    if plain or boxes_cxcywh.device.type != "cpu" or targets_cxcywh.requires_grad:
         return plain_box_pair_losses(boxes_cxcywh, rows, targets_cxcywh)
     l1, giou = _BoxPairs.apply(boxes_cxcywh, rows, targets_cxcywh)  # type: ignore[no-untyped-call]
     return l1, giou
@@ -38,9 +39,11 @@ class _BoxPairs(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, l1_gradient: Tensor, giou_gradient: Tensor) -> tuple[Tensor | None, None, None]:
         boxes, rows, targets = ctx.saved_tensors
-        if torch.is_grad_enabled():  # a gradient that will itself be differentiated
-            losses = plain_box_pair_losses(boxes, rows, targets)
-            return torch.autograd.grad(losses, boxes, (l1_gradient, giou_gradient), create_graph=True)[0], None, None
+        if (
+            torch.is_grad_enabled() or several(l1_gradient) or several(giou_gradient)
+        ):  # a gradient that will itself be differentiated, or many at once
+            losses = lambda boxes: plain_box_pair_losses(boxes, rows, targets)  # noqa: E731
+            return plain_slope(boxes, losses, (l1_gradient, giou_gradient)), None, None
         l1_slope, giou_slope = ctx.slopes
         slope = torch.addcmul(l1_slope * l1_gradient[:, None], giou_slope, giou_gradient[:, None])
         return torch.zeros_like(boxes).index_copy_(0, rows, slope), None, None

@@ -7,16 +7,26 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lossbook.sets._targets import or_one
+from lossbook.sets._traced import plain_slope, several
 
-def class_loss(logits: Tensor, log_probs: Tensor, wanted: Tensor, no_object_weight: float, total_weight: float) -> Tensor:
+
+def class_loss(logits: Tensor, log_probs: Tensor, wanted: Tensor, no_object_weight: float, total_weight: Any, *, plain: bool) -> Tensor:
     """Weighted cross-entropy by layer, [L]: −Σ w ln p(wanted) / `total_weight`, with w = 1, or `no_object_weight` for the last class.
 
     `logits` [L, B, Q, K+1] with `log_probs` their detached log-softmax (the matching needs it too), `wanted` class ids [L, B, Q].
     """
-    share = log_probs.new_tensor([1.0, no_object_weight]).div_(total_weight or 1.0)
+    share = log_probs.new_tensor([1.0, no_object_weight]) / or_one(total_weight)
     weight = torch.where(wanted == logits.shape[-1] - 1, share[1], share[0])
+    if plain:
+        return plain_class_loss(logits, wanted[..., None], weight[..., None])
     loss: Tensor = _ClassLoss.apply(logits, log_probs, wanted[..., None], weight[..., None])  # type: ignore[no-untyped-call]
     return loss
+
+
+def plain_class_loss(logits: Tensor, wanted: Tensor, weight: Tensor) -> Tensor:
+    """−Σ w ln p(wanted) by layer from torch's own operations."""
+    return -(logits.log_softmax(-1).gather(-1, wanted) * weight).flatten(1).sum(1)
 
 
 class _ClassLoss(torch.autograd.Function):
@@ -29,9 +39,9 @@ class _ClassLoss(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         logits, wanted, weight = ctx.saved_tensors
-        if torch.is_grad_enabled():  # a gradient that will itself be differentiated
-            losses = -(logits.log_softmax(-1).gather(-1, wanted) * weight).flatten(1).sum(1)
-            return (*torch.autograd.grad(losses, logits, gradient, create_graph=True), None, None, None)
+        if torch.is_grad_enabled() or several(gradient):  # a gradient that will itself be differentiated, or many at once
+            losses = lambda logits: plain_class_loss(logits, wanted, weight)  # noqa: E731
+            return plain_slope(logits, losses, gradient), None, None, None
         log_probs, ctx.log_probs = ctx.log_probs, None  # its memory becomes the gradient; a second backward pass computes it again
         scaled = weight * gradient[:, None, None, None]
         probs = (logits.log_softmax(-1) if log_probs is None else log_probs).exp_()

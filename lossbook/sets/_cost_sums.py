@@ -18,16 +18,15 @@ _RATIO = ALPHA / (1 - ALPHA)
 _PIECE = 2**18  # elements that are computed together
 _WIDTH = 2**13  # pixels of these in a row
 _PAD = 16  # rows that lie a power of two apart compete for the same lines of the cache
-_ONE = torch.tensor(1.0)  # subtracting from a number has no `out`
 
 
 def plain_sums(mask_logits: Tensor, masks: Tensor, *, focal: bool) -> Tensor:
-    """The table from torch's own operations, for predictions [Q, P] and masks [N, P]."""
+    """The table from torch's own operations, for predictions [..., Q, P] and masks [..., N, P]."""
     probs, miss = mask_logits.sigmoid(), F.softplus(mask_logits, threshold=40.0)
     negative = probs.square() * miss if focal else miss
     positive = _RATIO * (1 - probs).square() * (miss - mask_logits) if focal else miss - mask_logits
-    rows = torch.stack([negative.sum(1), probs.sum(1)])[None]
-    return torch.cat([rows, torch.stack([masks @ (positive - negative).t(), masks @ probs.t()], 1)])
+    rows = torch.stack([negative.sum(-1), probs.sum(-1)], -2)[..., None, :, :]
+    return torch.cat([rows, torch.stack([masks @ (positive - negative).mT, masks @ probs.mT], -2)], -3)
 
 
 def cost_sums(mask_logits: Tensor, truth: Tensor, *, focal: bool) -> Tensor:
@@ -36,15 +35,16 @@ def cost_sums(mask_logits: Tensor, truth: Tensor, *, focal: bool) -> Tensor:
     width = max(min(pixels, _WIDTH), 1)
     step = max(-(-count // max(-(-count * width // _PIECE), 1)), 1)
     room = workspace((4 * step, width + _PAD), mask_logits.dtype, mask_logits.device)
-    table, offset = mask_logits.new_zeros(len(truth), 2, count), mask_logits.new_zeros(count)
+    table, offset = mask_logits.new_zeros(truth.shape[0], 2, count), mask_logits.new_zeros(count)
     for left in range(0, pixels, width):
         right = truth[:, left : left + width]
         for low in range(0, count, step):
             x = mask_logits[low : low + step, left : left + width]
-            rows = room[: 4 * len(x), : x.shape[1]]
-            signal, probs, negative, rest = torch.split(rows, len(x))
+            queries, pixels_here = x.shape
+            rows = room[: 4 * queries, :pixels_here]
+            signal, probs, negative, rest = rows.chunk(4)
             (_fill_focal if focal else _fill_entropy)(x, signal, probs, negative, rest, offset[low : low + step])
-            table[:, :, low : low + step] += (right @ rows[: 2 * len(x)].t()).view(len(truth), 2, len(x))
+            table[:, :, low : low + step] += (right @ rows[: 2 * queries].t()).view(-1, 2, queries)
     table[0, 0] = offset
     return table if bool(offset.isfinite().all()) else plain_sums(mask_logits, truth[1:], focal=focal)
 
@@ -57,7 +57,7 @@ def _fill_focal(x: Tensor, signal: Tensor, probs: Tensor, negative: Tensor, rest
     _sigmoid_and_log(x, probs, signal)
     torch.sub(signal, x, out=negative).mul_(probs).mul_(probs)
     offset -= negative.sum(1)
-    torch.sub(_ONE, probs, out=rest).mul_(rest)
+    torch.sub(probs.new_ones(()), probs, out=rest).mul_(rest)  # subtracting from a number has no `out`
     torch.addcmul(negative, rest, signal, value=-_RATIO, out=signal)
 
 

@@ -2,72 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 from lossbook.sets._cost_sums import cost_sums
 from lossbook.sets._points import corners, read_shared
-from lossbook.sets.mask_costs import costs_from, mask_costs, with_ones
+from lossbook.sets._traced import padded
+from lossbook.sets.mask_costs import costs_from, plain_mask_costs, with_ones
 
 
-def matching_costs(mask_logits: Tensor, masks: Sequence[Tensor], points: Tensor | None, mask_weight: float, dice_weight: float) -> Tensor:
+def matching_costs(mask_logits: Tensor, masks: list[Tensor], points: Tensor | None, mask_weight: float, dice_weight: float, *, plain: bool) -> Tensor:
     """mask_weight · C_mask + dice_weight · C_dice of every query and target of an image, [L, B, Q, N]; meaningless where it has fewer than N targets.
 
     For predictions [L, B, Q, H, W] and one [N_b, H', W'] an image; focal costs of whole masks, or cross-entropy at `points` [L, B, P, 2].
     """
+    if not masks:
+        return mask_logits.new_zeros(*mask_logits.shape[:3], 0)
     with torch.no_grad():
-        run = costs_by_image if mask_logits.device.type == "cpu" else costs_by_layer
-        return run(mask_logits, masks, points, mask_weight, dice_weight)
+        run = costs_by_image if mask_logits.device.type == "cpu" and not plain else costs_by_layer
+        return run(mask_logits, [truth.detach() for truth in masks], points, mask_weight, dice_weight)
 
 
-def costs_by_image(mask_logits: Tensor, masks: Sequence[Tensor], points: Tensor | None, mask_weight: float, dice_weight: float) -> Tensor:
+def costs_by_image(mask_logits: Tensor, masks: list[Tensor], points: Tensor | None, mask_weight: float, dice_weight: float) -> Tensor:
     """No query is compared with another image's masks, and every temporary is small."""
     layers, batch, count = mask_logits.shape[:3]
-    wide = torch.float64 if mask_logits.dtype == torch.float64 else torch.float32
-    most = max((len(truth) for truth in masks), default=0)
-    table, sizes = mask_logits.new_zeros(layers, batch, 1 + most, 2, count, dtype=wide), mask_logits.new_zeros(layers, batch, most, dtype=wide)
+    wide, most = mask_logits.dtype, max(truth.shape[0] for truth in masks)
+    table, sizes = mask_logits.new_zeros(layers, batch, 1 + most, 2, count), mask_logits.new_zeros(layers, batch, most)
     for image, truth in enumerate(masks):
         right = with_ones(nearest(truth, mask_logits.shape[-2:]).flatten(1), wide) if points is None else truth
-        for layer in range(layers if len(truth) else 0):
-            scores = mask_logits[layer, image].to(wide)
+        for layer in range(layers if truth.shape[0] else 0):
+            scores = mask_logits[layer, image]
             if points is None:
                 scores = scores.flatten(1)
             else:
                 read = [read_shared(values, corners(points[layer, image], values.shape[1:], wide)) for values in (scores, truth)]
                 scores, right = read[0].t(), with_ones(read[1].t(), wide)
-            table[layer, image, : len(right)] = cost_sums(scores, right, focal=points is None)
-            sizes[layer, image, : len(truth)] = right[1:].sum(1)
+            table[layer, image, : right.shape[0]] = cost_sums(scores, right, focal=points is None)
+            sizes[layer, image, : truth.shape[0]] = right[1:].sum(1)
     pixels = mask_logits.shape[-2:].numel() if points is None else points.shape[2]
     costs = costs_from(table, sizes, pixels, focal=points is None)
-    return (mask_weight * costs.mask + dice_weight * costs.dice).transpose(-1, -2)
+    return mask_weight * costs.mask + dice_weight * costs.dice
 
 
-def costs_by_layer(mask_logits: Tensor, masks: Sequence[Tensor], points: Tensor | None, mask_weight: float, dice_weight: float) -> Tensor:
+def costs_by_layer(mask_logits: Tensor, masks: list[Tensor], points: Tensor | None, mask_weight: float, dice_weight: float) -> Tensor:
     """The same with padded targets and batched kernels: a device is kept busy by few large launches."""
-    wide = torch.float64 if mask_logits.dtype == torch.float64 else torch.float32
-    truth = pad_sequence([values.to(mask_logits.device, wide) for values in masks], batch_first=True)  # [B, N, H', W']
+    truth = padded([values.to(mask_logits) for values in masks], plain=True)  # [B, N, H', W']
     if points is None:
-        truth = nearest(truth.flatten(0, 1), mask_logits.shape[-2:]).view(*truth.shape[:2], *mask_logits.shape[-2:])
+        truth = nearest(truth.flatten(0, 1), mask_logits.shape[-2:]).reshape(*truth.shape[:2], *mask_logits.shape[-2:])
     costs = []
     for layer, scores in enumerate(mask_logits):
-        pair = [scores.to(wide), truth]
+        pair = [scores, truth]
         if points is not None:
-            place = 2 * points[layer, :, :, None].to(wide) - 1
+            place = 2 * points[layer, :, :, None].to(scores.dtype) - 1
             pair = [F.grid_sample(values, place, mode="bilinear", align_corners=False) for values in pair]
-        found = torch.func.vmap(partial(mask_costs, focal=points is None))(*(values.flatten(2) for values in pair))
+        found = plain_mask_costs(*(values.flatten(2) for values in pair), focal=points is None)
         costs.append(mask_weight * found.mask + dice_weight * found.dice)
     return torch.stack(costs)
 
 
 def nearest(masks: Tensor, size: torch.Size) -> Tensor:
     """Masks [N, H, W] at another size, by the nearest pixel."""
-    if not len(masks) or masks.shape[1:] == size:
-        return masks if len(masks) else masks.new_zeros(0, *size)
+    if masks.shape[1:] == size:
+        return masks
+    if not masks.shape[0]:
+        return masks.new_zeros(0, *size)
     numbers = masks.view(torch.uint8) if masks.dtype == torch.bool else masks
     numbers = numbers if numbers.dtype == torch.uint8 or numbers.dtype.is_floating_point else numbers.float()
     return F.interpolate(numbers[:, None], size=size, mode="nearest")[:, 0]

@@ -13,10 +13,9 @@ from lossbook._core.checks import check_range
 from lossbook._core.memory import fresh_zeros, workspace
 from lossbook._focal_kernel import plain_focal
 from lossbook.sets._cost_sums import ALPHA, GAMMA
+from lossbook.sets._traced import plain_slope, several
 from lossbook.sets.mask_costs import dice_loss
 
-Losses = Callable[[Tensor], tuple[Tensor, Tensor]]
-_ONE = torch.tensor(1.0)  # subtracting from a number has no `out`
 _PIECE = 2**17  # pixels that are computed together: their temporaries stay in the cache
 
 
@@ -36,51 +35,67 @@ class PairLosses(NamedTuple):
     dice: Tensor
 
 
-def pair_losses(mask_logits: Tensor, groups: list[Group], focal_weight: float, dice_weight: float) -> PairLosses:
+def pair_losses(mask_logits: Tensor, groups: list[Group], focal_weight: float, dice_weight: float, *, plain: bool) -> PairLosses:
     """For predictions [R, h, w]. Where masks have another size, the predictions are brought to it bilinearly, as MaskFormer does.
 
-    The slopes of the weighted sum are computed with it; those of its two parts only if somebody asks for them.
+    The slopes of the weighted sum are computed with it; those of its two parts, and of the masks themselves, only if somebody asks for them.
     """
+    if plain or any(group.masks.requires_grad for group in groups):
+        return weighted_losses(*plain_pair_losses(mask_logits, groups), focal_weight, dice_weight)
     return PairLosses(*_PairLosses.apply(mask_logits, groups, focal_weight, dice_weight))  # type: ignore[no-untyped-call]
+
+
+def weighted_losses(mask: Tensor, dice: Tensor, mask_weight: float, dice_weight: float) -> PairLosses:
+    """Their weighted sum, and both losses."""
+    return PairLosses(mask_weight * mask + dice_weight * dice, mask, dice)
+
+
+def own_slope(gradients: tuple[Tensor | None, ...]) -> Tensor | None:
+    """The gradient of the weighted sum where it alone is asked for, once; None where torch's own rules are to be followed."""
+    weighted, *parts = gradients
+    if torch.is_grad_enabled() or weighted is None or several(weighted) or any(part is not None for part in parts):
+        return None
+    return weighted
+
+
+def plain_gradient(mask_logits: Tensor, losses: Callable[[Tensor], PairLosses], gradients: tuple[Tensor | None, ...]) -> Tensor:
+    """The gradient of the weighted sum and of both losses, from torch's own operations, so that it can itself be differentiated."""
+
+    def asked(leaf: Tensor) -> list[Tensor]:
+        return [loss for loss, gradient in zip(losses(leaf), gradients, strict=True) if gradient is not None]
+
+    return plain_slope(mask_logits, asked, [gradient for gradient in gradients if gradient is not None])
 
 
 class _PairLosses(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, mask_logits: Tensor, groups: list[Group], focal_weight: float, dice_weight: float) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(ctx: Any, mask_logits: Tensor, groups: list[Group], focal_weight: float, dice_weight: float) -> tuple[Tensor, ...]:
         ctx.save_for_backward(mask_logits)
         ctx.set_materialize_grads(False)
         ctx.groups, ctx.weights = groups, (focal_weight, dice_weight)
         focal, dice, ctx.slopes = _run(mask_logits, groups, focal_weight, dice_weight)
-        return focal_weight * focal + dice_weight * dice, focal, dice
+        return tuple(weighted_losses(focal, dice, focal_weight, dice_weight))
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         (mask_logits,) = ctx.saved_tensors
         if all(gradient is None for gradient in gradients):
             return None, None, None, None
-        if torch.is_grad_enabled() or gradients[0] is None or gradients[1] is not None or gradients[2] is not None:
-            return plain_gradient(mask_logits, lambda leaf: plain_pair_losses(leaf, ctx.groups), ctx.weights, gradients), None, None, None
+        gradient = own_slope(gradients)
+        if gradient is None:
+            losses = lambda leaf: weighted_losses(*plain_pair_losses(leaf, ctx.groups), *ctx.weights)  # noqa: E731
+            return plain_gradient(mask_logits, losses, gradients), None, None, None
         slopes, ctx.slopes = ctx.slopes, None  # handed over; a second backward pass computes them again
         slopes = _run(mask_logits, ctx.groups, *ctx.weights)[2] if slopes is None else slopes
-        slopes.mul_(gradients[0][:, None, None])
+        slopes.mul_(gradient[:, None, None])
         result = fresh_zeros(mask_logits.shape, mask_logits.dtype, mask_logits.device)
-        return result.index_copy_(0, _rows(ctx.groups, result.device), slopes.to(result.dtype)), None, None, None
-
-
-def plain_gradient(mask_logits: Tensor, losses: Losses, weights: tuple[float, float], gradients: tuple[Tensor | None, ...]) -> Tensor:
-    """The gradient of the weighted sum and of both losses, from torch's own operations, so that it can itself be differentiated."""
-    create = torch.is_grad_enabled()
-    with torch.enable_grad():
-        leaf = mask_logits if create else mask_logits.detach().requires_grad_()
-        mask, dice = losses(leaf)
-        values = zip((weights[0] * mask + weights[1] * dice, mask, dice), gradients, strict=True)
-        total = torch.stack([(value * gradient).sum() for value, gradient in values if gradient is not None]).sum()
-        return torch.autograd.grad(total, leaf, create_graph=create)[0]
+        return result.index_copy_(0, _rows(ctx.groups, result.device), slopes), None, None, None
 
 
 def plain_pair_losses(mask_logits: Tensor, groups: list[Group]) -> tuple[Tensor, Tensor]:
     """Focal and dice loss of every pair, each [M], all pairs at once."""
-    focal, dice = [mask_logits.new_zeros(0)], [mask_logits.new_zeros(0)]
+    none = mask_logits[:0].flatten(1).sum(1)  # a gradient of zeros where nothing is matched, and not none at all
+    focal, dice = [none], [none]
     for rows, masks, targets in groups:
         values = _plain_piece(mask_logits[rows], masks[targets].to(mask_logits.dtype))
         focal.append(values[0])
@@ -99,22 +114,20 @@ def _rows(groups: list[Group], device: torch.device) -> Tensor:
 
 def _run(mask_logits: Tensor, groups: list[Group], focal_weight: float, dice_weight: float) -> tuple[Tensor, Tensor, Tensor]:
     """Both losses [M], and the slopes [M, h, w] of their weighted sum, a few masks at a time."""
-    wide = torch.float64 if mask_logits.dtype == torch.float64 else torch.float32
-    count, device = sum(len(group.rows) for group in groups), mask_logits.device
-    losses, start = mask_logits.new_zeros(2, count, dtype=wide), 0
-    slopes = mask_logits.new_empty(count, *mask_logits.shape[1:], dtype=wide)
+    wide, device, count = mask_logits.dtype, mask_logits.device, sum(group.rows.shape[0] for group in groups)
+    losses, slopes, start = mask_logits.new_zeros(2, count), mask_logits.new_empty(count, *mask_logits.shape[1:]), 0
     for rows, masks, targets in groups:
-        step = max(_PIECE // max(masks[0].numel(), 1), 1) if device.type == "cpu" else len(rows)
-        for some, which in zip(torch.split(rows, step), torch.split(targets, step), strict=True):
-            here = slice(start, start + len(some))
-            logits, truth = mask_logits.index_select(0, some).to(wide), masks[which]
+        step = max(_PIECE // max(masks.shape[1:].numel(), 1), 1) if device.type == "cpu" else max(rows.shape[0], 1)
+        for low in range(0, rows.shape[0], step):
+            logits, truth = mask_logits.index_select(0, rows[low : low + step]), masks[targets[low : low + step]]
+            here = slice(start, start + logits.shape[0])
             signs = _signs(truth, wide)
             if signs is None:
                 losses[:, here], slopes[here] = _soft_piece(logits, truth.to(wide), focal_weight, dice_weight)
             else:
-                losses[:, here] = _hard_piece(_resized(logits, signs.shape[1:]), signs, focal_weight, dice_weight)
-                slopes[here] = _brought_back(signs, logits.shape[1:])
-            start += len(some)
+                losses[:, here], slope = _hard_piece(_resized(logits, signs.shape[1:]), signs, focal_weight, dice_weight)
+                slopes[here] = _brought_back(slope, logits.shape[1:])
+            start += logits.shape[0]
     return losses[0], losses[1], slopes
 
 
@@ -142,8 +155,8 @@ def _soft_piece(logits: Tensor, truth: Tensor, focal_weight: float, dice_weight:
     return losses.detach(), slope
 
 
-def _hard_piece(logits: Tensor, signs: Tensor, focal_weight: float, dice_weight: float) -> Tensor:
-    """Both losses [2, m] for masks of 0 and 1, given as y = 1 − 2 t [m, H, W], whose memory becomes the slope; that of `logits` is used up.
+def _hard_piece(logits: Tensor, signs: Tensor, focal_weight: float, dice_weight: float) -> tuple[Tensor, Tensor]:
+    """Both losses [2, m] and the slope [m, H, W] for masks of 0 and 1, given as y = 1 − 2 t [m, H, W]; the memory of both arguments is used up.
 
     With z = y x:  1 − p_t = q = σ(z),  −ln p_t = c = ln(1 + e^z),  d (q² c) / dx = y q² (q + 2 (1 − q) c),  y α_t = y / 2 + 1 / 2 − α,  p − t = y q.
     With I = 2 Σ p t + 1 and U = Σ p + Σ t + 1 the dice loss is 1 − I / U, and its slope in x is p (1 − p) (I / U² − 2 t / U).
@@ -153,7 +166,7 @@ def _hard_piece(logits: Tensor, signs: Tensor, focal_weight: float, dice_weight:
     unlikely, likely, weights = workspace((3, *y.shape), y.dtype, y.device)
     costs = F.softplus(x.mul_(y), threshold=40.0)  # e^40 is far from overflow and ln(1 + e^40) is 40 in float64
     torch.sigmoid(x, out=unlikely)
-    torch.sub(_ONE, unlikely, out=likely)
+    torch.sub(unlikely.new_ones(()), unlikely, out=likely)  # subtracting from a number has no `out`
     torch.mul(y, scale / 2, out=weights).add_((0.5 - ALPHA) * scale).mul_(unlikely).mul_(unlikely)
     slope = torch.addcmul(unlikely, likely, costs, value=2, out=x).mul_(weights)
     focal = weights.mul_(costs).mul_(y).sum(1)
@@ -164,7 +177,7 @@ def _hard_piece(logits: Tensor, signs: Tensor, focal_weight: float, dice_weight:
     common = 2 * (truth + missed.clamp_max_(0).sum(1)) + 1  # Σ p t = Σ t − Σ (1 − p) t
     inside, outside = (dice_weight / union)[:, None], (dice_weight * common / union.square())[:, None]
     y.sub_(1).mul_(inside).add_(outside).mul_(steep).add_(slope, alpha=focal_weight)  # −2 t / U = (y − 1) / U
-    return torch.stack([focal, 1 - common / union])
+    return torch.stack([focal, 1 - common / union]), y.view(signs.shape)
 
 
 def _resized(logits: Tensor, size: torch.Size) -> Tensor:

@@ -9,22 +9,25 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lossbook._core.memory import fresh_zeros, workspace
-from lossbook._focal_kernel import widened
-from lossbook.sets._mask_pairs import PairLosses, plain_gradient
+from lossbook.sets._mask_pairs import PairLosses, own_slope, plain_gradient, weighted_losses
 from lossbook.sets._points import sampled
 from lossbook.sets.mask_costs import dice_loss
 
 _PIECE = 2**17  # points that are computed together: their temporaries stay in the cache
 
 
-def point_pair_losses(mask_logits: Tensor, rows: Tensor, place: Tensor, truth: Tensor, mask_weight: float, dice_weight: float) -> PairLosses:
+def point_pair_losses(
+    mask_logits: Tensor, rows: Tensor, place: Tensor, truth: Tensor, mask_weight: float, dice_weight: float, *, plain: bool
+) -> PairLosses:
     """Of every pair, for predictions [R, h, w] at `rows` [M], read at `place` [M, P, 2], where they should be `truth` [M, P]."""
+    if plain or truth.requires_grad:
+        return weighted_losses(*plain_point_losses(mask_logits, rows, place, truth), mask_weight, dice_weight)
     return PairLosses(*_PointPairs.apply(mask_logits, rows, place, truth, (mask_weight, dice_weight)))  # type: ignore[no-untyped-call]
 
 
 def plain_point_losses(mask_logits: Tensor, rows: Tensor, place: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
     """Both losses [M] from torch's own operations."""
-    scores = sampled(widened(mask_logits[rows]), place)
+    scores = sampled(mask_logits[rows], place)
     mask = F.binary_cross_entropy_with_logits(scores, truth, reduction="none").mean(1)
     return mask, dice_loss(scores, truth.clamp(0, 1), reduction="none")
 
@@ -35,23 +38,25 @@ class _PointPairs(torch.autograd.Function):
         ctx.save_for_backward(mask_logits)
         ctx.set_materialize_grads(False)
         with torch.enable_grad():
-            leaf = widened(mask_logits.detach()[rows]).requires_grad_()
+            leaf = mask_logits.detach()[rows].requires_grad_()
             scores = sampled(leaf, place)
         mask, dice, slopes = _run(scores.detach(), truth, *weights)
         ctx.pairs, ctx.weights, ctx.sampler, ctx.slopes = (rows, place, truth), weights, (scores, leaf), slopes
-        return weights[0] * mask + weights[1] * dice, mask, dice
+        return tuple(weighted_losses(mask, dice, *weights))
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         (mask_logits,) = ctx.saved_tensors
         if all(gradient is None for gradient in gradients):
             return None, None, None, None, None
-        if torch.is_grad_enabled() or gradients[0] is None or gradients[1] is not None or gradients[2] is not None:
-            return plain_gradient(mask_logits, lambda leaf: plain_point_losses(leaf, *ctx.pairs), ctx.weights, gradients), None, None, None, None
+        gradient = own_slope(gradients)
+        if gradient is None:
+            losses = lambda leaf: weighted_losses(*plain_point_losses(leaf, *ctx.pairs), *ctx.weights)  # noqa: E731
+            return plain_gradient(mask_logits, losses, gradients), None, None, None, None
         scores, leaf = ctx.sampler
-        (gradient,) = torch.autograd.grad(scores, leaf, ctx.slopes * gradients[0][:, None], retain_graph=True)
+        (slopes,) = torch.autograd.grad(scores, leaf, ctx.slopes * gradient[:, None], retain_graph=True)
         result = fresh_zeros(mask_logits.shape, mask_logits.dtype, mask_logits.device)
-        return result.index_copy_(0, ctx.pairs[0], gradient.to(result.dtype)), None, None, None, None
+        return result.index_copy_(0, ctx.pairs[0], slopes), None, None, None, None
 
 
 def _run(scores: Tensor, truth: Tensor, mask_weight: float, dice_weight: float) -> tuple[Tensor, Tensor, Tensor]:

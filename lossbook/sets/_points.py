@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lossbook._core.memory import fresh_zeros
+from lossbook.sets._traced import traced
 
 Array = np.ndarray[Any, np.dtype[Any]]
 _PIECE = 2**17  # pixels that are made numbers together
@@ -32,8 +33,8 @@ def corners(points: Tensor, size: torch.Size, dtype: torch.dtype) -> Corners:
     low = place.floor()
     share = place - low
     x, y = (
-        low[..., 0, None] + torch.tensor([0.0, 1, 0, 1], device=points.device),
-        low[..., 1, None] + torch.tensor([0.0, 0, 1, 1], device=points.device),
+        low[..., 0, None] + torch.tensor([0.0, 1, 0, 1], dtype=dtype, device=points.device),
+        low[..., 1, None] + torch.tensor([0.0, 0, 1, 1], dtype=dtype, device=points.device),
     )
     sides = torch.stack([1 - share, share], -1)  # [..., P, xy, low or high]
     weight = (sides[..., 1, :, None] * sides[..., 0, None, :]).flatten(-2)  # y first: (low, low), (low, high), (high, low), (high, high)
@@ -57,7 +58,7 @@ def read_shared(masks: Tensor, at: Corners) -> Tensor:
 
 def read_own(masks: Tensor, which: Tensor, place: Tensor) -> Tensor:
     """Of masks [N, H, W] the ones at `which` [M], each at its own places [M, P, 2]: [M, P]. A few masks at a time become numbers."""
-    step = max(_PIECE // max(masks[0].numel(), 1), 1) if masks.device.type == "cpu" else max(len(which), 1)
+    step = max(_PIECE // max(masks.shape[1:].numel(), 1), 1) if masks.device.type == "cpu" else max(len(which), 1)
     pieces = zip(torch.split(which, step), torch.split(place, step), strict=True)
     return torch.cat([sampled(masks[chosen].to(place.dtype), some) for chosen, some in pieces])
 
@@ -70,6 +71,8 @@ def sampled(masks: Tensor, place: Tensor) -> Tensor:
 def drawn_points(leading: tuple[int, ...], count: int, like: Tensor, generator: torch.Generator | None) -> Tensor:
     """Uniform points [*leading, P, 2], (x, y) in [0, 1], on the device of `like`; drawn where the generator lives."""
     device = like.device if generator is None else generator.device
+    if traced([like]):
+        return torch.rand(*leading, count, 2, device=device, generator=generator).to(like.device)
     room = fresh_zeros((*leading, count, 2), torch.get_default_dtype(), device)
     return torch.rand(*leading, count, 2, device=device, generator=generator, out=room).to(like.device)
 
@@ -87,13 +90,19 @@ def uncertain_places(mask_logits: Tensor, count: int, oversample: float, importa
     masks, certain = len(mask_logits), int(importance * count)
     candidates = drawn_places(masks, int(count * oversample), mask_logits, generator)
     nearest = smallest(sampled(mask_logits, candidates).abs_(), certain)
-    chosen = torch.view_as_real(torch.view_as_complex(candidates).gather(1, nearest))
-    return torch.cat([chosen, drawn_places(masks, count - certain, mask_logits, generator)], 1)
+    return torch.cat([_picked(candidates, nearest), drawn_places(masks, count - certain, mask_logits, generator)], 1)
+
+
+def _picked(places: Tensor, which: Tensor) -> Tensor:
+    """Of places [M, P, 2] those at `which` [M, C]; a pair of numbers is taken as one complex number in half the time."""
+    if traced([places]):
+        return places.gather(1, which[..., None].expand(-1, -1, 2))
+    return torch.view_as_real(torch.view_as_complex(places).gather(1, which))
 
 
 def smallest(values: Tensor, count: int) -> Tensor:
     """Where the `count` smallest of each row of [M, P] are, [M, count], in any order."""
-    if values.device.type != "cpu" or not 0 < count < values.shape[1]:
+    if values.device.type != "cpu" or not 0 < count < values.shape[1] or traced([values]):
         return values.topk(count, dim=1, largest=False, sorted=False).indices
     return torch.from_numpy(np.stack([_smallest(row, count) for row in values.numpy()]) if len(values) else np.zeros((0, count), np.int64))
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
-from lossbook._core.checks import check_count, check_floating, values_readable, wrong_value
+from lossbook._core.checks import check_count, check_floating, check_same_device, check_values, wrong_value
+from lossbook._core.door import full_precision, plain_arguments
+from lossbook.boxes import pairwise_giou, to_xyxy
 from lossbook.sets._box_pairs import box_pair_losses
 from lossbook.sets._class_loss import class_loss
 from lossbook.sets._result import SetLoss, set_loss
-from lossbook.sets._targets import averaged_over_ranks, check_weights, read_pairs, read_targets
-from lossbook.sets.matching import assign
+from lossbook.sets._targets import at_least_one, averaged_over_ranks, check_weights, read_pairs, read_targets
+from lossbook.sets._traced import padded
+from lossbook.sets.matching import assign, pairs_by_image
 
 
 class BoxSetLoss(torch.nn.Module):
@@ -57,6 +59,9 @@ class BoxSetLoss(torch.nn.Module):
         those of one process; DETR's code averages the former only.
     """
 
+    __call__: Callable[..., SetLoss]  # torch says Any
+
+    @plain_arguments
     def __init__(
         self, num_classes: int, *, class_weight: float = 1.0, l1_weight: float = 5.0, giou_weight: float = 2.0, no_object_weight: float = 0.1
     ) -> None:
@@ -66,43 +71,68 @@ class BoxSetLoss(torch.nn.Module):
         self.weights = check_weights(class_weight=class_weight, l1_weight=l1_weight, giou_weight=giou_weight)
         self.no_object_weight = check_weights(no_object_weight=no_object_weight)["no_object"]
 
+    def extra_repr(self) -> str:
+        settings = {f"{name}_weight": weight for name, weight in self.weights.items()} | {"no_object_weight": self.no_object_weight}
+        return ", ".join([f"num_classes={self.num_classes}", *(f"{name}={value:g}" for name, value in settings.items())])
+
+    @full_precision
     def forward(self, logits: Tensor, boxes_cxcywh: Tensor, targets: Sequence[Any]) -> SetLoss:
         logits, boxes = self._check(logits, boxes_cxcywh)
         layers, batch, count, _ = boxes.shape
-        objects = read_targets(targets, batch, self.num_classes, "boxes_cxcywh", "[N, 4]")
-        target_boxes = pad_sequence([value.to(boxes) for value in objects.values], batch_first=True) if batch else boxes.new_zeros(0, 0, 4)
+        objects = read_targets(targets, (logits, boxes), self.num_classes, "boxes_cxcywh", "[N, 4]")
+        labels, plain = objects.labels, objects.plain
+        target_boxes = padded([_like(value, boxes) for value in objects.values], plain=plain) if batch else boxes.new_zeros(0, 0, 4)
         _check_boxes("targets", target_boxes)
 
-        labels = objects.labels.to(boxes.device)
         log_probs = logits.detach().log_softmax(-1)
-        assignments = assign(pairwise_box_costs(log_probs, boxes.detach(), labels, target_boxes, self.weights), objects.sizes, "the cost of a pair")
-        pairs = read_pairs(assignments, labels, count, self.num_classes)
+        costs = (plain_box_costs if plain else pairwise_box_costs)(log_probs, boxes.detach(), labels, target_boxes, self.weights)
+        assignments = assign(costs, objects.sizes, "the cost of a pair", plain=plain)
+        pairs = read_pairs(assignments, objects, count, self.num_classes)
 
-        matched = len(pairs.queries) // max(layers, 1)
+        by_image = pairs_by_image(objects.sizes, count)
+        matched = sum(by_image)
         weight = matched + self.no_object_weight * (batch * count - matched)
         number, weight = averaged_over_ranks([sum(objects.sizes), weight], boxes.device)
-        losses = box_pair_losses(boxes.flatten(0, 2), pairs.queries, target_boxes.flatten(0, 1).index_select(0, pairs.targets))
-        l1, giou = (loss.view(layers, matched).sum(1) / max(number, 1.0) for loss in losses)
-        classes = class_loss(logits, log_probs, pairs.classes, self.no_object_weight, weight)
-        return set_loss(torch.stack([classes, l1, giou]), self.weights, assignments)
+        wanted = target_boxes.flatten(0, 1).index_select(0, pairs.targets)
+        losses = box_pair_losses(boxes.flatten(0, 2), pairs.queries, wanted, plain=plain)
+        l1, giou = (loss.view(layers, matched).sum(1) / at_least_one(number) for loss in losses)
+        classes = class_loss(logits, log_probs, pairs.classes, self.no_object_weight, weight, plain=plain)
+        return set_loss(torch.stack([classes, l1, giou]), self.weights, assignments, by_image)
 
     def _check(self, logits: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
-        """Predictions with a layers axis, in float32 or float64."""
+        """Predictions with a layers axis, in the wider of their dtypes."""
         check_floating("logits", logits)
         check_floating("boxes_cxcywh", boxes)
-        if logits.ndim not in (3, 4) or logits.shape[-1] != self.num_classes + 1:
+        if logits.ndim not in (3, 4) or logits.shape[-1] != self.num_classes + 1 or (logits.ndim == 4 and not logits.shape[0]):
             wrong_value("logits", f"have shape [B, Q, {self.num_classes + 1}] or [L, B, Q, {self.num_classes + 1}]", tuple(logits.shape))
         if boxes.shape != (*logits.shape[:-1], 4):
             wrong_value("boxes_cxcywh", f"have shape {(*logits.shape[:-1], 4)} to match `logits`", tuple(boxes.shape))
+        check_same_device("boxes_cxcywh", boxes, "logits", logits)
         _check_boxes("boxes_cxcywh", boxes)
-        wide = [values if values.dtype in (torch.float32, torch.float64) else values.float() for values in (logits, boxes)]
-        layered = [values if values.ndim == 4 else values[None] for values in wide]
-        return layered[0], layered[1].to(layered[0].dtype)
+        if logits.dtype != boxes.dtype:
+            logits, boxes = logits.double(), boxes.double()
+        return (logits, boxes) if logits.ndim == 4 else (logits[None], boxes[None])
+
+
+def _like(values: Tensor, other: Tensor) -> Tensor:
+    """In the dtype and on the device of `other`."""
+    return values if values.dtype == other.dtype and values.device == other.device else values.to(other)
 
 
 def _check_boxes(parameter: str, boxes_cxcywh: Tensor) -> None:
-    if boxes_cxcywh.numel() and values_readable(boxes_cxcywh) and float(boxes_cxcywh.detach()[..., 2:].min()) < 0:
-        wrong_value(parameter, "have boxes with width and height >= 0", float(boxes_cxcywh[..., 2:].min()))
+    if boxes_cxcywh.numel():
+        least = boxes_cxcywh.detach()[..., 2:].min()  # NaN where any is NaN
+        check_values(parameter, least, lambda least: least >= 0, "have boxes with width and height >= 0", lambda least: f"{least.min():g}")
+
+
+@torch.no_grad()
+def plain_box_costs(log_probs: Tensor, boxes: Tensor, labels: Tensor, target_boxes: Tensor, weights: dict[str, float]) -> Tensor:
+    """`pairwise_box_costs` as it is written down."""
+    layers, batch, count, _ = boxes.shape
+    targets = target_boxes.expand(layers, *target_boxes.shape)
+    probs = log_probs.gather(-1, labels[None, :, None, :].expand(layers, batch, count, -1)).exp()
+    distance = (boxes[..., None, :] - targets[:, :, None]).abs().sum(-1)
+    return weights["l1"] * distance - weights["class"] * probs - weights["giou"] * pairwise_giou(to_xyxy(boxes), to_xyxy(targets))
 
 
 @torch.no_grad()

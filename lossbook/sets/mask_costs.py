@@ -7,10 +7,11 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from lossbook._core.checks import check_choice, check_floating, check_range, check_same_shape, check_tensor, values_readable, wrong_value
+from lossbook._core.checks import check_choice, check_floating, check_range, check_real, check_same_device, check_same_shape, wrong_value
+from lossbook._core.door import full_precision
 from lossbook._core.reduction import Reduction, check_reduction, reduce
-from lossbook._focal_kernel import widened
 from lossbook.sets._cost_sums import ALPHA, cost_sums, plain_sums
+from lossbook.sets._traced import traced
 
 
 class MaskCosts(NamedTuple):
@@ -20,6 +21,7 @@ class MaskCosts(NamedTuple):
     dice: Tensor
 
 
+@full_precision
 def dice_loss(mask_logits: Tensor, masks: Tensor, *, reduction: Reduction = "mean") -> Tensor:
     r"""Dice loss of each mask: 1 − (2 Σ p t + 1) / (Σ p + Σ t + 1) with p = σ(logits), the sums over the pixels.
 
@@ -46,17 +48,18 @@ def dice_loss(mask_logits: Tensor, masks: Tensor, *, reduction: Reduction = "mea
         V-Net squares the terms of the denominator. The + 1 makes the loss of an empty mask that is found empty 0.
     """
     check_floating("mask_logits", mask_logits)
-    check_tensor("masks", masks)
+    check_real("masks", masks)
     check_same_shape("masks", masks, "mask_logits", mask_logits)
     if mask_logits.ndim < 2:
         wrong_value("mask_logits", "have shape [M, H, W] or [M, P]", tuple(mask_logits.shape))
     check_range("masks", masks, 0.0, 1.0)
     check_reduction(reduction)
-    probs, truth = widened(mask_logits).flatten(1).sigmoid(), widened(masks).flatten(1)
+    probs, truth = mask_logits.flatten(1).sigmoid(), masks.flatten(1).to(mask_logits.dtype)
     losses = 1 - (2 * (probs * truth).sum(1) + 1) / (probs.sum(1) + truth.sum(1) + 1)
-    return reduce(losses, reduction).to(mask_logits.dtype)
+    return reduce(losses, reduction)
 
 
+@full_precision
 def pairwise_mask_costs(mask_logits: Tensor, masks: Tensor, *, kind: Literal["focal", "cross_entropy"] = "focal") -> MaskCosts:
     r"""The mask cost and the dice cost of every predicted mask with every true one, from one matrix product.
 
@@ -84,32 +87,37 @@ def pairwise_mask_costs(mask_logits: Tensor, masks: Tensor, *, kind: Literal["fo
         B. Cheng et al., Per-pixel classification is not all you need, 2021, section 3.3; Masked-attention mask transformer, 2022, section 3.3.
     """
     check_floating("mask_logits", mask_logits)
-    check_tensor("masks", masks)
+    check_real("masks", masks)
     check_choice("kind", kind, ("focal", "cross_entropy"))
     if mask_logits.ndim not in (2, 3):
         wrong_value("mask_logits", "have shape [Q, H, W] or [Q, P]", tuple(mask_logits.shape))
     if masks.ndim != mask_logits.ndim or masks.shape[1:] != mask_logits.shape[1:]:
         wrong_value("masks", f"have the pixels of `mask_logits` {tuple(mask_logits.shape)}", tuple(masks.shape))
-    flat, truth = (widened(values).flatten(1) for values in (mask_logits, masks))
+    check_same_device("masks", masks, "mask_logits", mask_logits)
     check_range("masks", masks, 0.0, 1.0)
-    return MaskCosts(*(cost.to(mask_logits.dtype) for cost in mask_costs(flat, truth.to(flat.dtype), focal=kind == "focal")))
+    return mask_costs(mask_logits.flatten(1), masks.flatten(1).to(mask_logits.dtype), focal=kind == "focal")
 
 
 def mask_costs(mask_logits: Tensor, masks: Tensor, *, focal: bool) -> MaskCosts:
-    """`pairwise_mask_costs` of [Q, P] and [N, P]."""
-    if not values_readable(mask_logits) or not values_readable(masks) or (mask_logits.requires_grad and torch.is_grad_enabled()):
-        table = plain_sums(mask_logits, masks, focal=focal)
-    else:
-        table = cost_sums(mask_logits.detach(), with_ones(masks.detach(), mask_logits.dtype), focal=focal)
-    costs = costs_from(table, masks.sum(1), mask_logits.shape[1], focal=focal)
-    return MaskCosts(costs.mask.t(), costs.dice.t())
+    """`pairwise_mask_costs` of [Q, P] and [N, P]; on a CPU a few queries at a time where nobody asks for a gradient."""
+    differentiated = torch.is_grad_enabled() and (mask_logits.requires_grad or masks.requires_grad)
+    if differentiated or mask_logits.device.type != "cpu" or traced([mask_logits, masks]):
+        return plain_mask_costs(mask_logits, masks, focal=focal)
+    table = cost_sums(mask_logits.detach(), with_ones(masks.detach(), mask_logits.dtype), focal=focal)
+    return costs_from(table, masks.detach().sum(-1), mask_logits.shape[-1], focal=focal)
+
+
+def plain_mask_costs(mask_logits: Tensor, masks: Tensor, *, focal: bool) -> MaskCosts:
+    """The same from torch's own operations, [..., Q, N] of [..., Q, P] and [..., N, P]."""
+    return costs_from(plain_sums(mask_logits, masks, focal=focal), masks.sum(-1), mask_logits.shape[-1], focal=focal)
 
 
 def costs_from(table: Tensor, sizes: Tensor, pixels: int, *, focal: bool) -> MaskCosts:
-    """Both costs [..., N, Q] from a table of sums [..., 1 + N, 2, Q] and the sizes of the masks [..., N]."""
+    """Both costs [..., Q, N] from a table of sums [..., 1 + N, 2, Q] and the sizes of the masks [..., N]."""
     first, rows = table[..., :1, :, :], table[..., 1:, :, :]
     mask = (rows[..., 0, :] + first[..., 0, :]) * ((1 - ALPHA if focal else 1.0) / max(pixels, 1))
-    return MaskCosts(mask, 1 - (2 * rows[..., 1, :] + 1) / (first[..., 1, :] + sizes[..., None] + 1))
+    dice = 1 - (2 * rows[..., 1, :] + 1) / (first[..., 1, :] + sizes[..., None] + 1)
+    return MaskCosts(mask.mT, dice.mT)
 
 
 def with_ones(masks: Tensor, dtype: torch.dtype) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -9,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lossbook._core.checks import check_floating, check_ndim, wrong_value
-
-Assignment = np.ndarray[Any, np.dtype[np.int64]]
+from lossbook._core.checks import check_floating, check_ndim, wrong_type, wrong_value
+from lossbook._core.door import plain_arguments
+from lossbook.sets._traced import traced
 
 
 class Match(NamedTuple):
@@ -21,6 +22,7 @@ class Match(NamedTuple):
     targets: Tensor
 
 
+@plain_arguments
 def match(cost: Tensor) -> Match:
     r"""The one-to-one assignment of queries to targets whose costs have the smallest sum: min over σ of Σₙ cost[σ(n), n].
 
@@ -49,9 +51,11 @@ def match(cost: Tensor) -> Match:
     """
     check_floating("cost", cost)
     check_ndim("cost", cost, 2, "[Q, N]")
-    return matches(assign(cost[None], [cost.shape[1]], "cost"), cost.device)[0]
+    sizes = [cost.shape[1]]
+    return matches(assign(cost[None], sizes, "cost", plain=traced([cost])), pairs_by_image(sizes, cost.shape[0]), cost.device)[0]
 
 
+@plain_arguments
 def match_batch(costs: Tensor, sizes: Sequence[int]) -> list[Match]:
     r"""`match` for each image of a batch whose numbers of targets differ, with a single copy of the costs to the host.
 
@@ -72,13 +76,35 @@ def match_batch(costs: Tensor, sizes: Sequence[int]) -> list[Match]:
     """
     check_floating("costs", costs)
     check_ndim("costs", costs, 3, "[B, Q, N]")
-    if len(sizes) != costs.shape[0] or any(not 0 <= size <= costs.shape[2] for size in sizes):
-        wrong_value("sizes", f"hold {costs.shape[0]} numbers in [0, {costs.shape[2]}]", list(sizes))
-    return matches(assign(costs, sizes, "costs"), costs.device)
+    numbers = _whole_numbers("sizes", sizes)
+    if len(numbers) != costs.shape[0] or any(not 0 <= size <= costs.shape[2] for size in numbers):
+        wrong_value("sizes", f"hold {costs.shape[0]} numbers in [0, {costs.shape[2]}]", numbers)
+    return matches(assign(costs, numbers, "costs", plain=traced([costs])), pairs_by_image(numbers, costs.shape[1]), costs.device)
 
 
-def assign(costs: Tensor, sizes: Sequence[int], parameter: str) -> Assignment:
-    """The query of each target, [..., B, N], −1 where there is none, for costs [..., B, Q, N] of images with `sizes` targets."""
+def _whole_numbers(parameter: str, values: Any) -> list[int]:
+    """Integers, also as numpy has them or in a tensor."""
+    try:
+        return [operator.index(value) for value in values]
+    except TypeError:
+        return wrong_type(parameter, "hold integers", repr(values))
+
+
+def pairs_by_image(sizes: Sequence[int], queries: int) -> list[int]:
+    """How many pairs each image has: as many as its shorter side."""
+    return [min(size, queries) for size in sizes]
+
+
+def assign(costs: Tensor, sizes: Sequence[int], parameter: str, *, plain: bool) -> Tensor:
+    """The query of each target, int64 [..., B, N], −1 where there is none, for costs [..., B, Q, N] of images with `sizes` targets.
+
+    On the host; or, where `plain`, as an operation of a graph on the device of the costs.
+    """
+    found: Tensor = _assigned(costs.detach(), list(sizes), parameter) if plain else torch.from_numpy(_assign(costs, sizes, parameter))
+    return found
+
+
+def _assign(costs: Tensor, sizes: Sequence[int], parameter: str) -> np.ndarray[Any, np.dtype[np.int64]]:
     from scipy.optimize import linear_sum_assignment
 
     table = costs.detach().to("cpu", torch.float64).numpy()  # one copy, in the type that scipy computes in
@@ -95,10 +121,24 @@ def assign(costs: Tensor, sizes: Sequence[int], parameter: str) -> Assignment:
     return queries
 
 
-def matches(queries: Assignment, device: torch.device) -> list[Match]:
-    """Assignments [B, N] as pairs, ordered by query."""
-    found = []
-    for row in queries:
-        targets = np.argsort(row, kind="stable")[np.count_nonzero(row < 0) :]
-        found.append(Match(torch.from_numpy(row[targets]).to(device), torch.from_numpy(targets).to(device)))
-    return found
+@torch.library.custom_op("lossbook::assign", mutates_args=())
+def _assigned(costs: Tensor, sizes: Sequence[int], parameter: str) -> Tensor:
+    return torch.from_numpy(_assign(costs, sizes, parameter)).to(costs.device)
+
+
+@_assigned.register_fake
+def _(costs: Tensor, sizes: Sequence[int], parameter: str) -> Tensor:
+    return costs.new_empty(*costs.shape[:-2], costs.shape[-1], dtype=torch.int64)
+
+
+@_assigned.register_vmap
+def _(info: Any, axes: Any, costs: Tensor, sizes: Sequence[int], parameter: str) -> tuple[Tensor, int]:
+    return _assigned(costs.movedim(axes[0], 0), sizes, parameter), 0
+
+
+def matches(queries: Tensor, pairs: Sequence[int], device: torch.device) -> list[Match]:
+    """Assignments [B, N] of images with so many `pairs`, ordered by query."""
+    targets = queries.argsort(dim=-1, stable=True)  # those without a query come first
+    chosen, most = queries.gather(-1, targets).to(device), queries.shape[-1]
+    columns = targets.to(device)
+    return [Match(chosen[image, most - count :], columns[image, most - count :]) for image, count in enumerate(pairs)]
