@@ -25,7 +25,7 @@ from lossbook._core.checks import (
 from lossbook._core.door import full_precision, outside_graphs, plain_arguments
 from lossbook._core.stable import log1pexp
 
-_DEEPEST = -1e300  # a lead of 1e300 is as good as any
+_FARTHEST = 1e300  # how many times the largest lead against a label a lead for one may be, before their quotient is an infinity
 
 
 class PlattScaling(NamedTuple):
@@ -95,7 +95,10 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> Tensor:
     largest = float(rivals.max())
     if largest <= 0:
         wrong_value("logits", "rank at least one label below another class, or the loss falls for ever as T -> 0", "every label first")
-    rivals = (rivals / largest).clamp(min=_DEEPEST)
+    rivals = (rivals / largest).clamp(min=-_FARTHEST)  # of a class that is masked out no more matters
+    nearest = rivals.scatter(1, labels.long()[:, None], -math.inf).amax(dim=1)
+    if float(nearest.min()) <= -_FARTHEST:
+        wrong_value("logits", f"lead for a label by at most {_FARTHEST:g} times what they lead against one", "a longer lead")
     lead = -float(rivals.mean())
     if lead <= 1e-14 * float(rivals.abs().mean()):  # or rounding would decide
         found = f"a mean lead of {lead * largest / half:g}"

@@ -345,24 +345,20 @@ class _Moves:
 def _howard(moves: _Moves, actions: npt.NDArray[np.int64]) -> tuple[_Array, _Array]:
     """Q* [A, S] and V*: from the values of one policy on to the best actions a few moves ahead, until none gains more than rounding.
 
-    Better actions raise the values of some states and lower none. Where rounding has the last word the sum of all of them stops rising, and so does
-    the search: no policy comes twice.
+    Better actions raise the values of some states and lower none, so no policy comes twice; where rounding brings one back, the search has ended, too.
     """
-    every = np.arange(len(actions))
-    values = moves.values_of(actions)
-    total = np.add.reduce(values)
+    every, seen = np.arange(len(actions)), set()
     while True:
-        q_values = moves.ahead(values)
+        seen.add(actions.tobytes())
+        q_values = moves.ahead(moves.values_of(actions))
         best: _Array = np.maximum.reduce(q_values)
         if not (best - q_values[actions, every] > _ROUNDING * np.abs(best)).any():
             return q_values, best
-        further = q_values
-        for _ in range(3):  # a sweep costs a tenth of a solve and less, and three often spare one
-            further = moves.ahead(np.maximum.reduce(further))
-        actions, before = further.argmax(axis=0), total
-        values = moves.values_of(actions)
-        total = np.add.reduce(values)
-        if not total > before:
+        further = best
+        for _ in range(2):  # a sweep costs a tenth of a solve and less, and a few often spare one
+            further = np.maximum.reduce(moves.ahead(further))
+        actions = moves.ahead(further).argmax(axis=0)
+        if actions.tobytes() in seen:
             return q_values, best
 
 

@@ -578,9 +578,9 @@ def test_a_temperature_at_every_scale(scale):
         assert abs(found / expected - 1) < Decimal("1e-12")
 
 
-@pytest.mark.parametrize("mask", [-1e4, -1e9, torch.finfo(torch.float32).min])
+@pytest.mark.parametrize("mask", [-1e4, -1e9, torch.finfo(torch.float32).min, torch.finfo(torch.float64).min])
 def test_a_temperature_beside_a_class_that_is_masked_out(mask):
-    logits = torch.cat([UNEVEN, torch.full((5, 1), mask, dtype=torch.float64)], 1)
+    logits = torch.cat([UNEVEN, UNEVEN.new_tensor([mask]).expand(5, 1)], 1)
     assert float(fit_temperature(logits, UNEVEN_LABELS)) == pytest.approx(float(fit_temperature(UNEVEN, UNEVEN_LABELS)), rel=1e-12)
 
 
@@ -609,6 +609,8 @@ def test_temperatures_in_every_dtype_at_its_ends(dtype):
 def test_no_temperature_that_float64_holds():
     with pytest.raises(ValueError, match=r"`logits` should have a temperature that float64 holds; found logits up to 1\.7e\+308"):
         fit_temperature(torch.tensor([1.7e308, 1.7e308, -1.69e308], dtype=torch.float64), torch.ones(3, dtype=torch.long))
+    with pytest.raises(ValueError, match=r"`logits` should lead for a label by at most 1e\+300 times what they lead against one"):
+        fit_temperature(torch.tensor([1e-5, -1.7e308], dtype=torch.float64), torch.zeros(2, dtype=torch.long))
     with pytest.raises(ValueError, match="`logits` should favour their labels on average"):  # by 1e-17 of them: rounding, not evidence
         fit_temperature(torch.tensor([0.1, 0.2, -0.3], dtype=torch.float64), torch.ones(3, dtype=torch.long))
     with pytest.raises(ValueError, match="`logits` should rank at least one label below another class"):

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lossbook import decisions
+from lossbook import _tabular, decisions
 from tests.tolerances import assert_near
 
 MAKERS = {
@@ -411,6 +411,42 @@ def test_a_discount_near_1_ends_and_one_too_near_is_refused() -> None:
     for call in (decisions.value_iteration, lambda env, discount: decisions.policy_values(env, torch.zeros(40).long(), discount=discount)):
         with pytest.raises(ValueError, match="`discount` should be at most 1 - 1e-12, beyond which float64 has no digits left"):
             call(ring(0), discount=1 - 2**-53)
+
+
+@pytest.mark.parametrize("seed", [3, 46, 84, 100])
+def test_where_rounding_has_the_last_word_the_search_ends(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At horizons of a million million steps policies gain over each other by rounding alone, and in these tables they took turns for ever."""
+    rng = np.random.default_rng(seed)
+    states, actions, count = (int(rng.integers(low, high)) for low, high in ((2, 30), (2, 4), (1, 4)))
+
+    def outcomes() -> list[tuple[float, int, float, bool]]:
+        return [(float(prob), int(rng.integers(states)), float(rng.integers(0, 2)), False) for prob in rng.dirichlet(np.ones(count))]
+
+    env, solves = Given({s: {a: outcomes() for a in range(actions)} for s in range(states)}), []
+    env.action_space = gymnasium.spaces.Discrete(actions)
+    solve = _tabular._Moves.values_of
+
+    def counted(moves: Any, actions: Any) -> Any:
+        solves.append(1)
+        assert len(solves) < 100
+        return solve(moves, actions)
+
+    monkeypatch.setattr(_tabular._Moves, "values_of", counted)
+    for discount in (1 - 1e-12, 1 - 1e-10):
+        solves.clear()
+        found, table = decisions.value_iteration(env, discount=discount), decisions.read_table(env)
+        ahead = table.rewards + discount * (table.going_on * found.values[table.successors]).sum(dim=2)
+        # the values of two classes of states that never meet are each known to 1e-15 / (1 - γ), and one step decides between them
+        assert float((ahead.amax(dim=1) - found.values).abs().max()) < 1e-15 / (1 - discount) * float(found.values.abs().max())
+
+
+def test_a_table_made_by_hand_that_sums_to_a_little_above_1() -> None:
+    """As float32 may leave it: a reward of 1 for ever is worth 1 / (1 - γ), and not 1 / (1 - 1.0000008 γ), which is below 0."""
+    whole = decisions.read_table(Given({0: {0: [(0.5, 0, 1.0, False)] * 2, 1: [(0.5, 0, 0.0, False)] * 2}}))
+    table = whole._replace(going_on=whole.going_on + 4e-7)
+    gamma = 1 - 1e-7
+    assert float(decisions.value_iteration(table, discount=gamma).values) == pytest.approx(1e7, rel=1e-8)
+    assert float(decisions.policy_values(table, torch.tensor([0]), discount=gamma)) == pytest.approx(1e7, rel=1e-8)
 
 
 # --- policies in every form ------------------------------------------------------------------------------------------------------------------------
