@@ -27,7 +27,7 @@ def fresh(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Ten
 
 
 def fresh_zeros(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Zeros in such memory. On Linux the pages of a large one are handed back to the kernel, which gives pages of zeros for those that are touched."""
+    """Zeros in such memory. On Linux the pages of a large one are handed back to the kernel, which gives zeros for those that are touched."""
     room = fresh(shape, dtype, device)
     if not _is_large(room):
         return room.zero_()
