@@ -345,7 +345,7 @@ class _Moves:
 def _howard(moves: _Moves, actions: npt.NDArray[np.int64]) -> tuple[_Array, _Array]:
     """Q* [A, S] and V*: from the values of one policy on to the best actions a few moves ahead, until none gains more than rounding.
 
-    Better actions raise the values of some states and lower none, so no policy comes twice; where rounding brings one back, the search has ended, too.
+    Better actions raise the values of some states and lower none, so no policy comes twice; where rounding brings one back, the search is over.
     """
     every, seen = np.arange(len(actions)), set()
     while True:

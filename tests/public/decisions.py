@@ -31,8 +31,20 @@ from tests.public.kinds import (
 )
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
-PROBS = tensor(low=0, high=1, shaped=False)
 LABELS = tensor(floating=False, low=0)
+
+
+def forecast_kind(value: Tensor) -> Any:
+    """Probabilities, of which a row [K] sums to 1."""
+    yield from tensor(low=0, high=1, shaped=False)(value)
+    if value.ndim > 1 and value.numel():
+        yield Bad("no distribution", torch.full_like(value, 0.9), ValueError)
+
+
+def distribution_kind(value: Tensor) -> Any:
+    yield from tensor(low=0, high=1, shaped=False)(value)
+    if value.numel():
+        yield Bad("no distribution", value * 0.5, ValueError)
 
 
 # --- calibration ---------------------------------------------------------------------------------------------------------------------------------
@@ -196,6 +208,20 @@ def environment_kind(value: Any) -> Any:
     yield Bad("a text", "FrozenLake-v1", TypeError)
     yield Bad("none", None, TypeError)
     yield Bad("no table", gymnasium.make("CartPole-v1"), TypeError)
+    yield Bad("half of the probability", spoilt([(0.5, 0, 0.0, False)]), ValueError)
+    yield Bad("too much of it", spoilt([(0.6, 0, 0.0, False)] * 2), ValueError)
+    yield Bad("a state that there is not", spoilt([(1.0, 16, 0.0, False)]), ValueError)
+    yield Bad("a reward that is no number", spoilt([(1.0, 0, math.nan, False)]), ValueError)
+    yield Bad("three of four", spoilt([(1.0, 0, 0.0)]), ValueError)
+
+
+def spoilt(outcomes: Any) -> Any:
+    """A frozen lake with other outcomes of one action in one state."""
+    import gymnasium
+
+    env = gymnasium.make("FrozenLake-v1")
+    env.unwrapped.P[3][2] = outcomes  # type: ignore[attr-defined]
+    return env
 
 
 DISCOUNT = number(0, 1, high_open=True)
@@ -219,6 +245,7 @@ def start_kind(value: Tensor) -> Any:
     yield Bad("a list", value.tolist(), TypeError)
     yield Bad("a state more", torch.cat([value, value[:1]]), ValueError)
     yield Bad("a text", "start", TypeError)
+    yield Bad("no distribution", value + 0.5, ValueError)
 
 
 def rollout(policy: Tensor, discount: float) -> tuple[Array, Array, Array]:
@@ -347,6 +374,12 @@ GROUPS = tensor(floating=False, low=0)
 BINARY = tensor(floating=None, low=0, high=1)
 
 
+def truth_kind(value: Tensor) -> Any:
+    """0 or 1, of any dtype."""
+    yield from BINARY(value)
+    yield Bad("neither 0 nor 1", torch.full(value.shape, 0.5), ValueError)
+
+
 def interval_reference(returns: np.ndarray) -> tuple[float, float, float]:
     half = 2.776445105197793 * float(returns.std(ddof=1)) / len(returns) ** 0.5  # Student's t, four degrees of freedom, 97.5 %
     return float(returns.mean()), float(returns.mean()) - half, float(returns.mean()) + half
@@ -357,21 +390,21 @@ SPECS = [
         "reliability.expected_calibration_error",
         reliability.expected_calibration_error,
         forecasts(bins=st.sampled_from([1, 4, 15]), norm=st.sampled_from(["l1", "l2", "max"])),
-        {"probs": PROBS, "labels": LABELS, "bins": count(), "norm": choice},
+        {"probs": forecast_kind, "labels": LABELS, "bins": count(), "norm": choice},
         reference=calibration_reference,
     ),
     Spec(
         "reliability.reliability_curve",
         lambda **arguments: tuple(reliability.reliability_curve(**arguments)),
         forecasts(bins=st.sampled_from([1, 4])),
-        {"probs": PROBS, "labels": LABELS, "bins": count()},
+        {"probs": forecast_kind, "labels": LABELS, "bins": count()},
         reference=curve_reference,
     ),
     Spec(
         "reliability.brier_score",
         reliability.brier_score,
         forecasts(reduction=REDUCTIONS),
-        {"probs": PROBS, "labels": LABELS, "reduction": choice},
+        {"probs": forecast_kind, "labels": LABELS, "reduction": choice},
         reference=brier_reference,
         reduces=True,
     ),
@@ -419,8 +452,16 @@ SPECS = [
         {"false_positive": number(0), "false_negative": number(0)},
         reference=lambda false_positive, false_negative: false_positive / (false_positive + false_negative),
     ),
-    Spec("decisions.expected_costs", decisions.expected_costs, MATRICES, {"probs": PROBS, "cost_matrix": matrix_kind}, reference=expected_reference),
-    Spec("decisions.bayes_decision", decisions.bayes_decision, MATRICES, {"probs": PROBS, "cost_matrix": matrix_kind}, check=decision_check),
+    Spec(
+        "decisions.expected_costs",
+        decisions.expected_costs,
+        MATRICES,
+        {"probs": distribution_kind, "cost_matrix": matrix_kind},
+        reference=expected_reference,
+    ),
+    Spec(
+        "decisions.bayes_decision", decisions.bayes_decision, MATRICES, {"probs": distribution_kind, "cost_matrix": matrix_kind}, check=decision_check
+    ),
     Spec(
         "decisions.average_cost",
         decisions.average_cost,
@@ -501,7 +542,7 @@ SPECS = [
             f"fairness.{name}",
             getattr(fairness, name),
             people(True),
-            {"decisions": BINARY, "groups": GROUPS, "labels": BINARY},
+            {"decisions": BINARY, "groups": GROUPS, "labels": truth_kind},
             reference=lambda decisions, groups, labels, label=label: rates(decisions, groups, labels, label),
         )
         for name, label in (("true_positive_rates", 1), ("false_positive_rates", 0))
@@ -517,14 +558,14 @@ SPECS = [
         "fairness.equal_opportunity_difference",
         fairness.equal_opportunity_difference,
         people(True),
-        {"decisions": BINARY, "groups": GROUPS, "labels": BINARY},
+        {"decisions": BINARY, "groups": GROUPS, "labels": truth_kind},
         reference=lambda decisions, groups, labels: spread(rates(decisions, groups, labels, 1)),
     ),
     Spec(
         "fairness.equalized_odds_difference",
         fairness.equalized_odds_difference,
         people(True),
-        {"decisions": BINARY, "groups": GROUPS, "labels": BINARY},
+        {"decisions": BINARY, "groups": GROUPS, "labels": truth_kind},
         reference=odds_reference,
     ),
     Spec(
