@@ -12,6 +12,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 _PIECE = 2**16  # rows that are numbered together: their temporaries stay in the cache
 _SCAN = 2**17  # pixels that are compared together: their rows are still near when they are taken
 _TABLE = 2**24  # the longest table that is preferred to sorting
+_LARGEST = 2**62  # the largest number that a row may become
 
 
 class Overlap(NamedTuple):
@@ -25,7 +26,7 @@ class Overlap(NamedTuple):
 
 
 def overlap(first: Tensor, second: Tensor) -> Overlap:
-    """Of two maps [..., 2] of non-negative instances and any classes."""
+    """Of two maps [..., 2] of any classes and instances that are integers of up to 64 bits, with a sign."""
     first_rows, second_rows, lengths = _runs(first, second)
     first_code, second_code = _Code(first_rows), _Code(second_rows)
     width = max(len(second_code.segments), 1)
@@ -50,7 +51,11 @@ class _Code:
         low, high = _extremes(rows)
         self.low, self.width = low, high[1] - low[1] + 1
         size = (high[0] - low[0] + 1) * self.width
+        self.names: list[Array] | None = None
         self.table: Array | None = None
+        if size > _LARGEST:  # places among the distinct ids in place of the ids
+            self.names = [np.unique(rows[:, column]) for column in range(2)]
+            self.width = max(len(self.names[1]), 1)
         if size > _TABLE:
             self.distinct = np.unique(self._raw(rows))
         else:
@@ -59,14 +64,24 @@ class _Code:
                 seen[self._raw(rows[piece])] = True
             self.distinct, self.table = np.flatnonzero(seen), np.empty(size, dtype=np.int64)
             self.table[self.distinct] = np.arange(len(self.distinct))
-        self.segments = np.stack([self.distinct // self.width + low[0], self.distinct % self.width + low[1]], -1)
+        self.segments = self._read(self.distinct // self.width, self.distinct % self.width)
 
     def _raw(self, rows: Array) -> Array:
-        raw: Array = np.subtract(rows[:, 0], self.low[0], dtype=np.int64)
+        if self.names is not None:
+            first, second = (np.searchsorted(ids, rows[:, column]) for column, ids in enumerate(self.names))
+            raw: Array = first * self.width + second
+            return raw
+        raw = np.subtract(rows[:, 0], self.low[0], dtype=np.int64)
         raw *= self.width
         raw += rows[:, 1]
         raw -= self.low[1]
         return raw
+
+    def _read(self, first: Array, second: Array) -> Array:
+        """The rows back from their two parts."""
+        if self.names is not None:
+            return np.stack([self.names[0][first], self.names[1][second]], -1)
+        return np.stack([first + self.low[0], second + self.low[1]], -1)
 
     def __call__(self, rows: Array) -> Array:
         raw = self._raw(rows)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import itertools
 import warnings
+from collections.abc import Callable
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -249,8 +252,6 @@ def test_bad_arguments_are_named() -> None:
         panoptic.panoptic_quality(good + torch.tensor([5, 0]), good, **settings)
     with pytest.raises(ValueError, match="`crowd` should hold only classes"):
         panoptic.panoptic_quality(good, good, **settings, crowd=[(5, 1)])
-    with pytest.raises(ValueError, match="`truth` should have instance ids of at least 0; found -1"):
-        panoptic.panoptic_quality(good, good - torch.tensor([0, 1]), **settings)
     with pytest.raises(ValueError, match="`things` should share no class"):
         panoptic.panoptic_quality(good, good, things=[0], stuff=[0], void=VOID)
     logits, masks = torch.zeros(3, 5), torch.zeros(3, 2, 2)
@@ -266,3 +267,214 @@ def test_bad_arguments_are_named() -> None:
         panoptic.panoptic_map(logits[0], masks, things=[0], void=9)
     with pytest.raises(TypeError, match="`mask_logits` should have a floating-point dtype"):
         panoptic.panoptic_map(logits, masks.long(), things=[0], void=9)
+
+
+# --- one number on every path --------------------------------------------------------------------------------------------------------------------
+
+INTEGERS = [torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.uint16, torch.uint32, torch.uint64]
+SMALL = {"things": [3, 11], "stuff": [0, 7], "void": 100}  # ids that every dtype holds
+
+ORDERS: dict[str, Callable[[Tensor], Tensor]] = {
+    "mT": lambda x: x.mT.contiguous().mT,
+    "planes first": lambda x: x.movedim(-1, 0).contiguous().movedim(0, -1),
+    "rot90": lambda x: torch.rot90(torch.rot90(x, -1, (-3, -2)).contiguous(), 1, (-3, -2)),
+    "flip": lambda x: x.flip(-1).contiguous().flip(-1),
+    "crop": lambda x: torch.nn.functional.pad(x, (1, 2, 3, 1), value=9)[..., 3:-1, 1:-2],
+    "every other": lambda x: torch.stack([x, x + 1], -1)[..., 0],
+}
+
+
+class Renamed(Tensor):
+    """A subclass that only renames, as torchvision's tv_tensors are."""
+
+
+def pair(generator: torch.Generator, cell: int = 3) -> tuple[Tensor, Tensor]:
+    """A prediction and a truth whose ids every dtype holds."""
+    truth = blocks(generator, cell=cell)
+    prediction = nearby(truth, generator)
+    return tuple(torch.where(maps == VOID, SMALL["void"], maps) for maps in (prediction, truth))  # type: ignore[return-value]
+
+
+def right(prediction: Tensor, truth: Tensor, crowd: tuple[tuple[int, int], ...] = ()) -> Tensor:
+    counts = plain_counts(*(torch.where(maps[..., :1] == SMALL["void"], VOID, maps) for maps in (prediction, truth)), crowd)
+    return torch.tensor([counts[name] for name in [*THINGS, *STUFF]], dtype=torch.float64)
+
+
+def near(found: Tensor, expected: Tensor) -> None:
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", INTEGERS, ids=str)
+def test_maps_of_any_integer_dtype_and_order(dtype: torch.dtype, generator: torch.Generator) -> None:
+    """The other map has another dtype and another order."""
+    others = itertools.cycle(INTEGERS)
+    for cell in (1, 3):
+        prediction, truth = pair(generator, cell)
+        expected = right(prediction, truth)
+        for order in ORDERS.values():
+            other = next(others)
+            near(panoptic.panoptic_counts(order(prediction).to(dtype), truth.to(other), **SMALL), expected)
+            near(panoptic.panoptic_counts(prediction.to(other), order(truth).as_subclass(Renamed).to(dtype), **SMALL), expected)
+
+
+def test_what_is_stored_once_and_seen_many_times() -> None:
+    row = torch.tensor([[3, 1], [3, 1], [7, 0]])
+    prediction, truth = row.expand(4, 3, 2), torch.tensor([3, 1]).expand(4, 3, 2)
+    near(panoptic.panoptic_counts(prediction, truth, **SMALL), right(prediction.contiguous(), truth.contiguous()))
+
+
+LEAST, MOST = torch.iinfo(torch.int64).min, torch.iinfo(torch.int64).max
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [
+        [0, 1, MOST],
+        [LEAST, -1, 0],
+        [LEAST, LEAST + 1, MOST],
+        [5, 2**62 - 1, 0],  # times the class, 4 · 2⁶² is 0 in 64 bits: 3 and 7 were one class
+        [5, 2**61 - 1, 0],
+        [-(2**62), 2**62, 7],
+        [MOST, MOST - 1, MOST - 2],
+        [-1, -2, -3],
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("cell", [1, 4])
+def test_instance_ids_of_any_int64(ids: list[int], cell: int, generator: torch.Generator) -> None:
+    for _ in range(4):
+        coarse = blocks(generator, cell=cell, instances=3)
+        truth = torch.stack([coarse[..., 0], torch.tensor(ids)[coarse[..., 1]]], -1)
+        prediction = nearby(coarse, generator) % torch.tensor([256, 3])
+        prediction = torch.stack([prediction[..., 0], torch.tensor(ids)[prediction[..., 1]]], -1)
+        assert_counts(prediction, truth)
+        assert_counts(prediction, truth, ((3, ids[2]),))
+
+
+def test_ids_beyond_int64_stay_apart() -> None:
+    """uint64 ids, of which int64 has no half; as classes, as instances, and in a crowd."""
+    high = 2**64 - 1
+    truth = torch.from_numpy(np.array([[[high, 1], [high, 2**63], [7, high], [7, high - 1]]], dtype=np.uint64))
+    prediction = torch.from_numpy(np.array([[[high, 1], [high, 2**63], [7, high], [7, high]]], dtype=np.uint64))
+    settings: dict[str, Any] = {"things": [high, 7], "stuff": [], "void": 0}
+    # of 7: the predicted segment has both pixels, and one half of it is no match with either
+    assert panoptic.panoptic_counts(prediction, truth, **settings).tolist() == [[2, 2, 0, 0], [0, 0, 1, 2]]
+    assert panoptic.panoptic_quality(prediction, truth, **settings).by_class[high].tp == 2
+    # a crowd has no need to be found; one half of the prediction lies on it, which is not more than one half
+    assert panoptic.panoptic_counts(prediction, truth, **settings, crowd=[(7, high)]).tolist() == [[2, 2, 0, 0], [0, 0, 1, 1]]
+
+
+@pytest.mark.parametrize("dtype", INTEGERS, ids=str)
+def test_ids_at_both_ends_of_a_dtype(dtype: torch.dtype) -> None:
+    low, high = torch.iinfo(dtype).min, torch.iinfo(dtype).max
+    rows = np.array([[low, high], [high, low], [low, high], [high, high]], dtype=str(dtype).removeprefix("torch."))
+    truth = torch.from_numpy(rows)[None]
+    found = panoptic.panoptic_counts(truth, truth, things=[high], stuff=[low], void=1)
+    assert found.tolist() == [[2, 2, 0, 0], [1, 1, 0, 0]]
+
+
+def test_classes_in_any_collection(generator: torch.Generator) -> None:
+    prediction, truth = pair(generator)
+    crowd = ((3, 0), (11, 2))
+    expected = right(prediction, truth, crowd)
+    for things, stuff, void, regions in (
+        (np.array([3, 11]), torch.tensor([0, 7]), np.int64(100), np.array(crowd)),
+        ((np.uint8(3), np.int32(11)), {0: "sky", 7: "road"}, np.uint64(100), [torch.tensor(pair) for pair in crowd]),
+        ([3, 11], range(0, 8, 7), 100, {*crowd}),
+    ):
+        near(panoptic.panoptic_counts(prediction, truth, things=things, stuff=stuff, void=void, crowd=regions), expected)  # type: ignore[arg-type]
+        found = panoptic.panoptic_quality(prediction, truth, things=things, stuff=stuff, void=void, crowd=regions)  # type: ignore[arg-type]
+        assert list(found.by_class) == [3, 11, 0, 7]
+        assert all(type(name) is int for name in found.by_class)
+
+
+def test_ids_that_are_none_are_named(generator: torch.Generator) -> None:
+    prediction, truth = pair(generator)
+    for name, value in (("things", [3.5, 11]), ("things", 3), ("stuff", torch.tensor([0.0, 7.0])), ("void", 0.5), ("things", [True, 11])):
+        with pytest.raises(TypeError, match=f"^`{name}` should hold integers; found"):
+            panoptic.panoptic_quality(prediction, truth, **{**SMALL, name: value})
+    with pytest.raises(ValueError, match=r"^`stuff` should hold integers of at most 64 bits; found"):
+        panoptic.panoptic_quality(prediction, truth, **{**SMALL, "stuff": [2**64, 7]})
+    with pytest.raises(ValueError, match=r"^`things` should share no class"):
+        panoptic.panoptic_quality(prediction, truth, **{**SMALL, "things": torch.tensor([3, 3])})
+    with pytest.raises(TypeError, match=r"^`crowd` should hold pairs of \(class, instance\); found \[3\]"):
+        panoptic.panoptic_quality(prediction, truth, **SMALL, crowd=[3])  # type: ignore[list-item]
+    with pytest.raises(ValueError, match=r"^`crowd` should hold pairs of \(class, instance\); found"):
+        panoptic.panoptic_quality(prediction, truth, **SMALL, crowd=[(3, 1, 2)])  # type: ignore[list-item]
+    with pytest.raises(ValueError, match=r"^`classes` should hold each class once"):
+        panoptic.quality_of_counts(torch.zeros(2, 4), classes=[7, 7])
+    for wrong in (truth.bool(), truth.float(), truth.to(torch.complex64)):
+        with pytest.raises(TypeError, match=r"^`truth` should have an integer dtype"):
+            panoptic.panoptic_counts(prediction, wrong, **SMALL)
+    with pytest.raises(TypeError, match=r"^`truth` should be a dense tensor"):
+        panoptic.panoptic_counts(prediction, truth.to_sparse(), **SMALL)
+    with pytest.raises(ValueError, match=r"^`truth` should be on the device cpu to match `prediction`; found meta"):
+        panoptic.panoptic_counts(prediction, truth.to("meta"), **SMALL)
+
+
+def test_segments_are_counted_outside_of_graphs_and_nowhere_else(generator: torch.Generator) -> None:
+    """Compiled code breaks its graph; where there may be one graph alone, no values, or many maps at once, one line says so."""
+    prediction, truth = pair(generator)
+    expected = right(prediction, truth)
+    torch.compiler.reset()
+    compiled = torch.compile(lambda a, b: panoptic.panoptic_counts(a, b, **SMALL) * 2, backend="eager")
+    near(compiled(prediction, truth), 2 * expected)
+    with torch.inference_mode():
+        near(panoptic.panoptic_counts(prediction.clone(), truth, **SMALL), expected)
+    words = "should have values to be read, outside of vmap, torch.func and whole graphs"
+    with pytest.raises(TypeError, match=f"^`prediction` {words}; found a tensor inside of one"):
+        torch.func.vmap(lambda a, b: panoptic.panoptic_counts(a, b, **SMALL))(prediction[None], truth[None])
+    with pytest.raises(TypeError, match=f"^`prediction` {words}; found a Tensor on the device meta"):
+        panoptic.panoptic_counts(prediction.to("meta"), truth.to("meta"), **SMALL)
+    with torch._subclasses.FakeTensorMode() as mode, pytest.raises(TypeError, match=f"^`prediction` {words}; found a FakeTensor"):
+        panoptic.panoptic_counts(mode.from_tensor(prediction), mode.from_tensor(truth), **SMALL)
+    with pytest.raises(RuntimeError, match=words):
+        torch.compile(lambda a, b: panoptic.panoptic_counts(a, b, **SMALL), backend="eager", fullgraph=True)(prediction, truth)
+
+
+SETTINGS: dict[str, Any] = {"things": [1, 4], "void": 9, "min_score": 0.6, "min_overlap": 0.4}
+
+
+def queries(generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Of one image, with pixels at which several queries are as sure, rounded so that every dtype holds the logits."""
+    logits, masks = 4 * torch.randn(9, 6, generator=generator), 30 * torch.randn(9, 5, 7, generator=generator)
+    return logits.bfloat16().float(), masks.bfloat16().float()
+
+
+def test_a_panoptic_map_is_the_same_on_every_path(generator: torch.Generator) -> None:
+    """Orders in memory, half precision, autocast, subclasses; compiled whole, mapped, exported."""
+    scenes = [queries(generator) for _ in range(6)]
+    torch.compiler.reset()
+    call = lambda a, b: panoptic.panoptic_map(a, b, **SETTINGS)  # noqa: E731
+    compiled = torch.compile(call, backend="aot_eager", fullgraph=True)
+    for logits, masks in scenes:
+        expected = plain_panoptic_map(logits, masks, [1, 4], 9, 0.6, 0.4)
+        for order in ORDERS.values():
+            assert torch.equal(call(logits.mT.contiguous().mT, order(masks)), expected)
+        for narrow in (torch.float16, torch.bfloat16):
+            assert torch.equal(call(logits.to(narrow), masks.to(narrow)), expected)
+            with torch.autocast("cpu", narrow):
+                assert torch.equal(call(logits, masks), expected)
+        assert torch.equal(call(logits.as_subclass(Renamed), masks.as_subclass(Renamed).requires_grad_()), expected)
+        assert torch.equal(compiled(logits, masks), expected)
+        with torch.device("meta"):
+            assert torch.equal(call(logits, masks), expected)
+    stacked = [torch.stack(each, 1) for each in zip(*scenes, strict=True)]
+    mapped = torch.func.vmap(call, in_dims=1)(*stacked)
+    for found, (logits, masks) in zip(mapped, scenes, strict=True):
+        assert torch.equal(found, plain_panoptic_map(logits, masks, [1, 4], 9, 0.6, 0.4))
+    meta = call(*(side.to("meta") for side in scenes[0]))
+    assert (meta.shape, meta.dtype, meta.device.type) == ((5, 7, 2), torch.int64, "meta")
+
+
+@pytest.mark.parametrize("shape", [(0, 5, 7), (3, 0, 7), (0, 0, 0)], ids=str)
+def test_maps_of_no_queries_and_no_pixels(shape: tuple[int, ...]) -> None:
+    logits, masks = torch.zeros(shape[0], 6), torch.zeros(shape)
+    for call in (panoptic.panoptic_map, torch.compile(panoptic.panoptic_map, backend="eager", fullgraph=True)):
+        found = call(logits, masks, things=[1], void=9)
+        assert found.shape == (*shape[1:], 2)
+        assert bool((found == torch.tensor([9, 0])).all())
+    with pytest.raises(ValueError, match=r'^`logits` should have a column for "no object"'):
+        panoptic.panoptic_map(torch.zeros(2, 0), torch.zeros(2, 1, 1), things=[], void=9)
+    with pytest.raises(TypeError, match=r"^`things` should hold integers"):
+        panoptic.panoptic_map(logits, masks, things=[1.5], void=9)  # type: ignore[list-item]

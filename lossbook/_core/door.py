@@ -6,8 +6,9 @@ autocast off. What cannot be made plain, such as fake tensors, goes through as i
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable
-from functools import wraps
+from functools import cache, wraps
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
@@ -64,8 +65,28 @@ def full_precision(function: Callable[P, R]) -> Callable[P, R]:
 def outside_graphs(function: Callable[P, R]) -> Callable[P, R]:
     """The door of what decides by values what to do next, or computes with numpy: compiled code breaks its graph here and runs it as it is."""
     reason = "its arguments should have values to be read, outside of vmap, torch.func and whole graphs"
-    apart: Callable[P, R] = torch.compiler.disable(function, reason=reason)  # type: ignore[no-untyped-call]
+
+    @wraps(function)
+    def apart(*arguments: P.args, **options: P.kwargs) -> R:
+        if "torch._dynamo" not in sys.modules:
+            return function(*arguments, **options)
+        if torch.compiler.is_compiling():  # by itself
+            from torch._dynamo import graph_break
+
+            graph_break(msg=reason)
+        result: R = _uncompiled(function)(*arguments, **options)
+        return result
+
+    # as `torch.compiler.disable` marks it, which imports the compiler, for a second and a half, also where nothing will be compiled
+    apart._torchdynamo_disable = True  # type: ignore[attr-defined]
+    apart._torchdynamo_disable_msg = reason  # type: ignore[attr-defined]
     return apart
+
+
+@cache
+def _uncompiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    found: Callable[..., Any] = torch.compiler.disable(function)  # type: ignore[no-untyped-call]
+    return found
 
 
 def _as_it_is(function: Callable[..., R], arguments: list[Any], options: dict[str, Any]) -> R:

@@ -36,6 +36,11 @@ REFUSED: dict[tuple[str, str], str] = {
     **{("compiled, one graph", f"fairness.{name}_rates"): READ for name in ("selection", "true_positive", "false_positive")},
     **{(path, "zero_one.best_line"): READ for path in ("vmap", "torch.func.vjp", "compiled, one graph")},
     ("vmap", "privacy.RandomizedResponse.privatize"): "vmap: called random operation",  # torch's: the same for all, or not?
+    **{  # segments are found by numpy
+        (path, f"panoptic.{name}"): READ
+        for name in ("panoptic_counts", "panoptic_quality", "quality_of_counts")
+        for path in ("vmap", "compiled, one graph")
+    },
     ("compiled, one graph", "privacy.RandomizedResponse.privatize"): "Generator",  # which no graph of torch's holds
 }
 
