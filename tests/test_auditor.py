@@ -958,6 +958,7 @@ def test_a_report_can_be_pickled_copied_compared_and_written_down(name: str) -> 
     ):
         assert twin == report
         assert hash(twin) == hash(report)
+        assert twin.findings == report.findings  # one by one, NaN included
         assert repr(twin) == repr(report)
         assert [type(finding) for finding in twin.findings] == [type(finding) for finding in report.findings]
         assert repr(twin.properties) == repr(report.properties)

@@ -96,9 +96,11 @@ def audit(
 
 @contextmanager
 def _alone() -> Iterator[None]:
-    """Whatever mode of torch's the caller is in, its default device and its random numbers have no part in an audit."""
-    no_mode = torch.inference_mode(False), torch.enable_grad(), torch.autocast("cpu", enabled=False)
-    with no_mode[0], no_mode[1], no_mode[2], torch.device("cpu"), torch.random.fork_rng(devices=[]):
+    """The caller's modes of torch, default device and random numbers have no part in an audit.
+
+    Autocast is off behind the door already, and outside inference mode gradients are on.
+    """
+    with torch.inference_mode(False), torch.device("cpu"), torch.random.fork_rng(devices=[]):
         yield
 
 
