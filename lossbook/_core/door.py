@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
-from functools import cache, wraps
+from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
@@ -66,6 +66,8 @@ def outside_graphs(function: Callable[P, R]) -> Callable[P, R]:
     """The door of what decides by values what to do next, or computes with numpy: compiled code breaks its graph here and runs it as it is."""
     reason = "its arguments should have values to be read, outside of vmap, torch.func and whole graphs"
 
+    uncompiled: list[Callable[P, R]] = []  # once it is asked for: it imports the compiler, for a second and more, also where nothing will be compiled
+
     @wraps(function)
     def apart(*arguments: P.args, **options: P.kwargs) -> R:
         if "torch._dynamo" not in sys.modules:
@@ -74,19 +76,14 @@ def outside_graphs(function: Callable[P, R]) -> Callable[P, R]:
             from torch._dynamo import graph_break
 
             graph_break(msg=reason)
-        result: R = _uncompiled(function)(*arguments, **options)
-        return result
+        if not uncompiled:
+            uncompiled.append(torch.compiler.disable(function))  # type: ignore[no-untyped-call]
+        return uncompiled[0](*arguments, **options)
 
-    # as `torch.compiler.disable` marks it, which imports the compiler, for a second and a half, also where nothing will be compiled
+    # as `torch.compiler.disable` marks it
     apart._torchdynamo_disable = True  # type: ignore[attr-defined]
     apart._torchdynamo_disable_msg = reason  # type: ignore[attr-defined]
     return apart
-
-
-@cache
-def _uncompiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    found: Callable[..., Any] = torch.compiler.disable(function)  # type: ignore[no-untyped-call]
-    return found
 
 
 def _as_it_is(function: Callable[..., R], arguments: list[Any], options: dict[str, Any]) -> R:
