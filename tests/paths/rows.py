@@ -6,10 +6,11 @@ from collections.abc import Callable
 
 import torch
 
+from tests.public.boxes_and_sets import distinct_masks
 from tests.public.kinds import Arguments
 
 # Where drawn arguments hold ties that rounding decides: arguments without any.
-OWN: dict[str, Callable[[], Arguments]] = {}
+OWN: dict[str, Callable[[], Arguments]] = {"sets.MaskSetLoss.forward": distinct_masks}
 
 # (path, function): the error that it gives there, as a regular expression.
 READ = "should have values to be read, outside of vmap, torch.func and whole graphs"
