@@ -731,6 +731,9 @@ def test_matchings_are_traced_and_mapped(generator: torch.Generator) -> None:
     torch.compiler.reset()
     compiled = torch.compile(lambda table: sets.match_batch(table, sizes), backend="aot_eager", fullgraph=True)
     mapped = torch.func.vmap(lambda table: sets.match(table), in_dims=2, out_dims=1)(costs.movedim(0, -1))
+    turned = torch.func.vmap(lambda table: [side for pairs in sets.match_batch(table, sizes) for side in pairs], in_dims=1)
+    for side, other in zip(turned(costs[:, None].expand(3, 2, 4, 6)), (side for pairs in right for side in pairs), strict=True):
+        assert torch.equal(side, other.expand(2, len(other)))
     for image, pairs in enumerate(compiled(costs)):
         assert torch.equal(torch.stack(pairs), torch.stack(right[image]))
         alone = sets.match(costs[image])
@@ -936,6 +939,7 @@ SHARES = {
 def distributed_scenes(kind: str, narrow: torch.dtype) -> list[Scene]:
     sizes = sum(SHARES[kind], ())
     scenes = [box_scene(sizes), mask_scene(sizes), mask_scene(sizes, points=7)]
+    scenes.append(replace(scenes[0], criterion=sets.BoxSetLoss(CLASSES, no_object_weight=0.0)))  # without objects the weights sum to 0
     return [replace(scene, predictions=tuple(p.to(narrow) for p in scene.predictions)) for scene in scenes]
 
 

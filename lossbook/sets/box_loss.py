@@ -40,8 +40,8 @@ class BoxSetLoss(torch.nn.Module):
         `SetLoss(total, parts, ...)`, parts "class", "l1" and "giou"; float32 for half-precision predictions.
 
     Raises:
-        TypeError: predictions that are not floating point, targets without the two fields.
-        ValueError: another shape, labels out of range, negative widths or heights, NaN or infinite costs, negative weights.
+        TypeError: predictions that are not floating point, targets without the two fields, labels that are not integers.
+        ValueError: another shape, labels out of range, negative widths or heights, NaN or infinite costs, negative weights, two devices.
 
     Example:
         >>> criterion = BoxSetLoss(num_classes=2)
@@ -57,6 +57,7 @@ class BoxSetLoss(torch.nn.Module):
         The matching sees −p, the loss −ln p, as in the paper's section 3.1. Every layer's loss is added with the same weights. Under
         `torch.distributed` the number of objects and the sum of the class weights are averaged over the ranks, so that averaged gradients are
         those of one process; DETR's code averages the former only.
+        Compiled, exported, mapped or without values it is made of torch's own operations, and the matching, done on the host, is one of them.
     """
 
     __call__: Callable[..., SetLoss]  # torch says Any

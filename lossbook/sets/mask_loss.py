@@ -41,7 +41,8 @@ class MaskSetLoss(torch.nn.Module):
         logits: [B, Q, K+1], or [L, B, Q, K+1] for L decoder layers, each matched on its own.
         mask_logits: [B, Q, H, W] or [L, B, Q, H, W].
         targets: B `MaskTargets`, or mappings with `labels` [N] and `masks` [N, H', W'] of 0 and 1; one size H' x W' for the batch. An image may
-            have no objects, or more than Q. Whole masks are matched at the predictions' resolution and compared at the targets'.
+            have no objects, and then masks of any size, or more than Q. Whole masks are matched at the predictions' resolution and compared at
+            the targets'.
         points: with `num_points`: [P, 2] or [B, P, 2] in [0, 1], (x, y), to use for matching and loss in place of random ones.
         generator: with `num_points`: where random points come from.
 
@@ -49,8 +50,8 @@ class MaskSetLoss(torch.nn.Module):
         `SetLoss(total, parts, ...)`, parts "class", "mask" and "dice"; float32 for half-precision predictions.
 
     Raises:
-        TypeError: predictions that are not floating point, targets without the two fields.
-        ValueError: another shape, labels out of range, masks outside [0, 1], NaN or infinite costs, negative weights.
+        TypeError: predictions that are not floating point, targets without the two fields, labels that are not integers.
+        ValueError: another shape, labels out of range, masks outside [0, 1] or without pixels, NaN or infinite costs, negative weights, two devices.
 
     Example:
         >>> criterion = MaskSetLoss(num_classes=2)
@@ -66,6 +67,7 @@ class MaskSetLoss(torch.nn.Module):
     Conventions:
         The matching sees −p, the loss −ln p. Every layer's loss is added with the same weights. Under `torch.distributed` the number of objects
         and the sum of the class weights are averaged over the ranks, so that averaged gradients are those of one process.
+        Compiled, exported, mapped or without values it is made of torch's own operations, and the matching, done on the host, is one of them.
     """
 
     __call__: Callable[..., SetLoss]  # torch says Any
