@@ -127,6 +127,7 @@ def _run(mask_logits: Tensor, groups: list[Group], focal_weight: float, dice_wei
             else:
                 losses[:, here], slope = _hard_piece(_resized(logits, signs.shape[1:]), signs, focal_weight, dice_weight)
                 slopes[here] = _brought_back(slope, logits.shape[1:])
+                del slope, signs  # or the next piece would need room beside them
             start += logits.shape[0]
     return losses[0], losses[1], slopes
 
