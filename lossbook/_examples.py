@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from lossbook._core import checks
+from lossbook._core.door import plain, widened
 from lossbook._objective import Block as Block
 from lossbook._objective import kinks
 from lossbook.margins import LOSSES, MarginLoss
@@ -23,8 +24,6 @@ def check_examples(features: Any, signs: Any, weight: Any = None) -> None:
     """features [N, D] floating, signs [N] in {-1, +1}, weight None or [N] and not negative; N and D at least 1."""
     checks.check_floating("features", features)
     checks.check_ndim("features", features, 2, "[N, D]")
-    if features.layout != torch.strided:
-        checks.wrong_type("features", "be a dense tensor", str(features.layout))
     if 0 in features.shape:
         checks.wrong_value("features", "hold at least one example and one column", tuple(features.shape))
     checks.check_tensor("signs", signs)
@@ -32,6 +31,7 @@ def check_examples(features: Any, signs: Any, weight: Any = None) -> None:
         checks.wrong_type("signs", "have a floating-point or integer dtype", str(signs.dtype))
     if signs.shape != features.shape[:1]:
         checks.wrong_value("signs", f"have shape {tuple(features.shape[:1])} to match `features`", tuple(signs.shape))
+    checks.check_same_device("signs", signs, "features", features)
     checks.check_signs("signs", signs)
     if weight is not None:
         checks.check_floating("weight", weight)
@@ -46,6 +46,8 @@ def check_line(weights: Any, intercept: Any, features: Tensor) -> None:
     if weights.shape != features.shape[1:]:
         checks.wrong_value("weights", f"have shape {tuple(features.shape[1:])} to match the columns of `features`", tuple(weights.shape))
     checks.check_ndim("intercept", intercept, 0, "[]")
+    checks.check_same_device("weights", weights, "features", features)
+    checks.check_same_device("intercept", intercept, "features", features)
 
 
 def check_loss(loss: Any, l2: float, l1: float) -> MarginLoss:
@@ -74,9 +76,11 @@ def check_solver(solver: str, loss: MarginLoss, l2: float, l1: float) -> None:
 
 
 def _block(features: Tensor, signs: Tensor, weight: Tensor | None = None) -> Block:
-    """One dtype for all three; half precision is computed in float32."""
-    dtype = features.dtype if features.dtype.itemsize >= 4 else torch.float32
-    features = features.detach().to(dtype)
+    """One dtype for all three, float32 at least, and one order in memory, in which sums are taken."""
+    for parameter, value in (("features", features), ("signs", signs), ("weight", weight)):
+        if value is not None:
+            checks.check_concrete(parameter, value)
+    features = widened(features.detach()).contiguous()
     return Block(features, signs.detach().to(features), None if weight is None else weight.detach().to(features))
 
 
@@ -102,14 +106,15 @@ class Rows:
 
     def batches(self, size: int, generator: torch.Generator | None) -> Iterator[Block]:
         """All rows once, in an order drawn anew, `size` at a time; the last batch may be smaller."""
-        order = torch.randperm(len(self), generator=generator).to(self.block.signs.device)
+        order = torch.randperm(len(self), generator=generator, device="cpu").to(self.block.signs.device)
         for start in range(0, len(self), size):
             yield self._pick(order[start : start + size])
 
     def sample(self, count: int, generator: torch.Generator | None) -> Rows:
         """`count` rows drawn with replacement, in their order in memory."""
         picked = object.__new__(Rows)
-        picked.block = picked.first = self._pick(torch.randint(len(self), (count,), generator=generator).sort().values.to(self.block.signs.device))
+        drawn = torch.randint(len(self), (count,), generator=generator, device="cpu").sort().values
+        picked.block = picked.first = self._pick(drawn.to(self.block.signs.device))
         return picked
 
     def _pick(self, rows: Tensor) -> Block:
@@ -151,8 +156,9 @@ class Stream:
         for item in self._source:
             if not isinstance(item, (tuple, list)) or len(item) != 2:
                 checks.wrong_type("features", "yield pairs (features, signs)", type(item).__name__)
-            check_examples(*item)
-            block = _block(*item)
+            features, signs = map(plain, item)
+            check_examples(features, signs)
+            block = _block(features, signs)
             if hasattr(self, "first") and block.features.shape[1] != self.first.features.shape[1]:
                 checks.wrong_value("features", f"keep its {self.first.features.shape[1]} columns from batch to batch", block.features.shape[1])
             yield block

@@ -54,14 +54,15 @@ def solve(
         path = newton_from_subsample(problem, examples, loss, tolerance=tolerance, steps=steps, generator=generator)
     else:
         path = through_kinks(newton if solver == "newton" else lbfgs, problem, loss, origin, tolerance=tolerance, steps=steps)
-    if not math.isfinite(path.state.value):
-        checks.wrong_value("features", "be finite, and small enough for the loss to be so", f"an objective of {path.state.value}")
     if path.objective[-1] < -1e9:
         expected = "have a minimum on these examples (l2 > 0 without a free intercept gives one)"
         checks.wrong_value("loss", expected, f"an objective of {path.objective[-1]:.3g}")
+    if not (math.isfinite(path.state.value) and bool(path.state.gradient.isfinite().all())):
+        found = f"an objective of {path.state.value:g} with the slope {float(path.state.gradient.norm()):g}"
+        checks.wrong_value("features", "be finite, and small enough for the loss to be so", found)
     if not path.converged:
         message = f"`fit_linear` has not reached a minimum in {steps} steps. Allow more; where the examples are separable, give `l2`."
-        warnings.warn(message, RuntimeWarning, stacklevel=3)
+        warnings.warn(message, RuntimeWarning, stacklevel=5)
     return path
 
 
@@ -75,7 +76,7 @@ def newton(problem: Problem, curve: Curve, theta: Tensor, *, tolerance: float, s
     while len(path) <= steps and math.isfinite(state.value):
         direction = _solve(state.hessian if hessian is None else hessian, state.gradient)
         decrement = float(state.gradient @ direction)
-        if decrement <= 2 * tolerance * abs(state.value):
+        if decrement <= 2 * tolerance * abs(state.value) or _stands(problem, state, theta, direction):
             return Path(theta, path, True, state)
         if hessian is not None and (decrement > last / 4 or size < 1e-9):
             hessian, state, size = None, problem.sweep(curve, theta, hessian=True), 1.0
@@ -93,6 +94,14 @@ def newton(problem: Problem, curve: Curve, theta: Tensor, *, tolerance: float, s
                 break
             size /= 2
     return Path(theta, path, False, state)
+
+
+def _stands(problem: Problem, state: Sweep, theta: Tensor, direction: Tensor) -> bool:
+    """The step is less than rounding: where the least objective is 0, no decrement is small beside what is left."""
+    if abs(state.value) > problem.noise:
+        return False
+    units = problem.units
+    return float(units.standardized(direction).norm()) <= problem.noise * float(units.standardized(theta).norm())
 
 
 def newton_from_subsample(
@@ -119,7 +128,7 @@ def random_line(examples: Rows | Stream, free: Tensor, generator: torch.Generato
     for sign in (1, -1):
         rows = (block.signs == sign).nonzero().squeeze(1)
         rows = rows if len(rows) else torch.arange(len(block.signs), device=rows.device)
-        ends.append(block.features[rows[int(torch.randint(len(rows), (), generator=generator))]].double())
+        ends.append(block.features[rows[int(torch.randint(len(rows), (), generator=generator, device="cpu"))]].double())
     across = ends[0] - ends[1]
     weights = 2 * across / across.square().sum().clamp(min=1e-12)
     return torch.cat([weights, -(weights @ (ends[0] + ends[1]) / 2)[None]]) * free
@@ -136,25 +145,30 @@ def _solve(hessian: Tensor, gradient: Tensor) -> Tensor:
 
 
 def lbfgs(problem: Problem, curve: Curve, theta: Tensor, *, tolerance: float, steps: int, memory: int = 20) -> Path:
-    """L-BFGS with backtracking; where l1 > 0, OWL-QN: a step stays in the orthant that the pseudo-gradient points into (Andrew & Gao, 2007)."""
+    """L-BFGS with backtracking; where l1 > 0, OWL-QN: a step stays in the orthant that the pseudo-gradient points into (Andrew & Gao, 2007).
+
+    Steps and slopes are remembered as on standardised columns: in raw units the decrement seems small long before the minimum, above all in float32.
+    """
     pairs: deque[tuple[Tensor, Tensor]] = deque(maxlen=memory)
+    units = problem.units
     state = problem.sweep(curve, theta)
-    path, quiet, size = [state.objective], 0, 1.0
+    path, quiet, size, reach = [state.objective], 0, 1.0, 1.0
     while len(path) <= steps and math.isfinite(state.value):
         slope = pseudo_gradient(problem, state.gradient, theta)
-        direction = _two_loops(pairs, slope)
+        direction = units.raw(_two_loops(pairs, units.slopes(slope)))
         if problem.l1:
             direction = torch.where(direction * slope > 0, direction, 0)
         decrement = float(slope @ direction)
-        quiet = quiet + 1 if decrement <= 2 * tolerance * abs(state.value) else 0
+        quiet = quiet + 1 if pairs and decrement <= 2 * tolerance * abs(state.value) else 0
         if decrement == 0 or quiet == 3 or size < 1e-12:
             return Path(theta, path, size >= 1e-12 or decrement < ROUNDING * (abs(state.value) + ROUNDING), state)
-        size = 1.0 if pairs else min(1.0, 1 / float(slope.norm()))
+        size = 1.0 if pairs else reach * min(1.0, 1 / float(units.slopes(slope).norm()))
+        reach *= 2  # as long as nothing bends, steps grow: the objective may fall for ever
         while size >= 1e-12:
             there = _same_orthant(problem, theta - size * direction, theta, slope)
             trial = problem.sweep(curve, there)
             if trial.value + 1e-4 * size * decrement <= state.value + problem.noise * abs(state.value):
-                step, bend = there - theta, trial.gradient - state.gradient
+                step, bend = units.standardized(there - theta), units.slopes(trial.gradient - state.gradient)
                 if float(step @ bend) > 1e-10 * float(bend.norm()) * float(step.norm()):
                     pairs.append((step, bend))
                 theta, state = there, trial
@@ -195,17 +209,21 @@ def _same_orthant(problem: Problem, there: Tensor, theta: Tensor, slope: Tensor)
 
 def through_kinks(solver: Solver, problem: Problem, loss: MarginLoss, theta: Tensor, *, tolerance: float, steps: int) -> Path:
     """Run a solver on φ; where φ bends upwards at kinks, on ever narrower roundings, until these cost at most `tolerance` of the objective."""
-    if not Curve(loss, 1.0).rounded:
+    rounded = Curve(loss, 1.0).rounded
+    if not rounded:
         return solver(problem, Curve(loss), theta, tolerance=tolerance, steps=steps)
+    margin = problem.noise * max(abs(kink) for kink, _ in rounded)  # how far rounding moves a margin there
     path: list[float] = []
+    arrived = False
     for window, width in zip((0.0, *WIDTHS), WIDTHS, strict=False):
         if solver is newton and window:
             theta = _narrow(problem, Curve(loss, width, window), theta)
         found = solver(problem, Curve(loss, width), theta, tolerance=tolerance, steps=steps)
         theta, path = found.theta, path + found.objective
+        arrived = found.converged or (arrived and width < 100 * margin)  # there a solver can miss its tolerance by rounding alone
         if found.state.gap <= tolerance * abs(found.state.objective):
             break
-    return Path(theta, path, found.converged, found.state)
+    return Path(theta, path, arrived, found.state)
 
 
 def _narrow(problem: Problem, curve: Curve, theta: Tensor) -> Tensor:

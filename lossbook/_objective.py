@@ -42,6 +42,29 @@ class Rounding(NamedTuple):
     gap: Tensor
 
 
+class Units(NamedTuple):
+    """The mean and the spread [D] of each column: theta as it would be on standardised columns, which is what a solver's step is measured in.
+
+    w = u / spread and b = c - mean·w; so slopes transform by the transpose.
+    """
+
+    mean: Tensor
+    spread: Tensor
+
+    def standardized(self, theta: Tensor) -> Tensor:
+        """(u, c) of (w, b)."""
+        return torch.cat([theta[:-1] * self.spread, (theta[-1] + self.mean @ theta[:-1])[None]])
+
+    def raw(self, theta: Tensor) -> Tensor:
+        """(w, b) of (u, c)."""
+        weights = theta[:-1] / self.spread
+        return torch.cat([weights, (theta[-1] - self.mean @ weights)[None]])
+
+    def slopes(self, gradient: Tensor) -> Tensor:
+        """The gradient in (u, c) of the one in (w, b)."""
+        return torch.cat([(gradient[:-1] - self.mean * gradient[-1]) / self.spread, gradient[-1:]])
+
+
 Kinks = tuple[tuple[float, float], ...]
 
 
@@ -123,6 +146,20 @@ class Problem:
     l1: float = 0.0
     bends: Kinks = ()
     anchor: Tensor | None = None
+
+    @cached_property
+    def units(self) -> Units:
+        """Of the columns, l2 being a spread too: where a column has next to none, l2 alone bends the objective. A pass over the blocks."""
+        size, sums, squares = 0, torch.zeros_like(self.free[:-1]), torch.zeros_like(self.free[:-1])
+        for features, _, _ in self.blocks():
+            wide = features.double()
+            size, sums, squares = size + len(wide), sums + wide.sum(dim=0), squares + wide.square().sum(dim=0)
+        shifts = bool(self.free[-1] > self.penalized[-1])  # an intercept that costs something does not follow the means
+        mean = sums / size if shifts else torch.zeros_like(sums)
+        variance = (squares / size - mean.square()).clamp(min=1e-10 * squares / size) + self.l2
+        if not bool(variance.isfinite().all()):  # squares beyond float64
+            return Units(torch.zeros_like(sums), torch.ones_like(sums))
+        return Units(mean, torch.where(variance > 0, variance, 1.0).sqrt())
 
     def sweep(self, curve: Curve, theta: Tensor, *, hessian: bool = False) -> Sweep:
         """One pass over the blocks; without `hessian` the Hessian is empty. The l1 term is in the objective, not in the gradient."""

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from lossbook._core import checks
+from lossbook._core.door import full_precision, plain, plain_arguments, widened
 from lossbook._examples import Block, Rows, Stream, check_examples, check_line, check_loss, check_solver
 from lossbook._minimize import solve
 from lossbook._objective import Problem
@@ -39,18 +40,30 @@ class LinearFit(NamedTuple):
     intercept: Tensor
     objective: Tensor
 
+    @full_precision
     def scores(self, features: Tensor) -> Tensor:
         """w·x + b.
 
         Args:
-            features: [..., D], in the dtype of the weights.
+            features: [..., D], in the dtype of the weights, or of half precision where these are float32.
 
         Returns:
-            [...].
+            [...], float32 at least.
+
+        Raises:
+            TypeError or ValueError for another dtype or number of columns.
         """
-        return features @ self.weights + self.intercept
+        weights, intercept = widened(plain(self.weights)), widened(plain(self.intercept))
+        checks.check_floating("features", features)
+        if features.shape[-1:] != weights.shape:
+            checks.wrong_value("features", f"have shape [..., {len(weights)}], a column a weight", tuple(features.shape))
+        checks.check_same_dtype("features", features, "weights", weights)
+        checks.check_same_device("features", features, "weights", weights)
+        scores: Tensor = features @ weights + intercept
+        return scores
 
 
+@full_precision
 def regularized_risk(
     weights: Tensor,
     intercept: Tensor,
@@ -72,7 +85,7 @@ def regularized_risk(
         weight: [N], multiplies each example's loss; the mean still divides by N.
 
     Returns:
-        A tensor [], differentiable by autograd.
+        A tensor [] in the dtype of the features, float32 at least, differentiable by autograd.
 
     Raises:
         TypeError or ValueError for a wrong dtype, shape or sign, an unknown loss, a negative l2 or l1.
@@ -91,7 +104,13 @@ def regularized_risk(
     check_examples(features, signs, weight)
     check_line(weights, intercept, features)
     checks.check_same_dtype("weights", weights, "features", features)
-    return _risk(weights, intercept, Block(features, signs, weight), phi, l2, l1)
+    return _risk(weights, intercept.to(weights.dtype), _alike(features, signs, weight), phi, l2, l1)
+
+
+def _alike(features: Tensor, signs: Tensor, weight: Tensor | None) -> Block:
+    """All in the dtype of the features, float32 at least."""
+    features = widened(features)
+    return Block(features, signs.to(features.dtype), None if weight is None else weight.to(features.dtype))
 
 
 def _risk(weights: Tensor, intercept: Tensor, block: Block, phi: MarginLoss, l2: float, l1: float) -> Tensor:
@@ -100,6 +119,7 @@ def _risk(weights: Tensor, intercept: Tensor, block: Block, phi: MarginLoss, l2:
     return (losses if weight is None else weight * losses).mean() + l2 / 2 * weights.square().sum() + l1 * weights.abs().sum()
 
 
+@plain_arguments
 def sgd_step(
     weights: Tensor,
     intercept: Tensor,
@@ -125,7 +145,7 @@ def sgd_step(
         weight: [N], multiplies each example's loss; the mean still divides by N.
 
     Returns:
-        `Line(weights, intercept)`.
+        `Line(weights, intercept)`, each in the dtype that it came in; half precision is computed in float32.
 
     Raises:
         as `regularized_risk`, and ValueError unless rate > 0.
@@ -148,7 +168,8 @@ def sgd_step(
     if weight is not None:
         checks.check_same_dtype("weight", weight, "features", features)
     checks.check_number("rate", rate, low=0, low_open=True)
-    return _step(weights, intercept, Block(features, signs, weight), phi, rate, l2, l1)
+    line = _step(widened(weights), widened(intercept), _alike(features, signs, weight), phi, rate, l2, l1)
+    return Line(line.weights.to(weights.dtype), line.intercept.to(intercept.dtype))
 
 
 def _step(weights: Tensor, intercept: Tensor, block: Block, phi: MarginLoss, rate: float, l2: float, l1: float) -> Line:
@@ -162,6 +183,7 @@ def _step(weights: Tensor, intercept: Tensor, block: Block, phi: MarginLoss, rat
     return Line(weights, intercept + rate * pull.sum())
 
 
+@full_precision
 def fit_linear(
     features: Tensor | Iterable[tuple[Tensor, Tensor]],
     signs: Tensor | None = None,
@@ -201,7 +223,7 @@ def fit_linear(
             1/√l2 ("pegasos": the hinge alone, no free intercept).
         average: for "sgd", return the mean of all iterates instead of the last, or one that favours the later ones (Shamir & Zhang, with η = 3).
         batch_size, epochs: for "sgd"; a stream has batches of its own.
-        generator: draws the batches, the random starts and the subsample with which "newton" begins on many examples.
+        generator: on the CPU; draws the batches, the random starts and the subsample with which "newton" begins on many examples.
 
     Returns:
         `LinearFit(weights [D], intercept [], objective [T])` in the dtype of the features (float32 for half precision). The objective is that of all
@@ -233,31 +255,38 @@ def fit_linear(
         checks.check_count(parameter, count)
     for parameter, number in (("tolerance", tolerance), ("rate", rate)):
         checks.check_number(parameter, number, low=0, low_open=True)
+    checks.check_generator("generator", generator)
     check_solver(solver, phi, l2, l1)
+    if solver == "sgd" and schedule == "pegasos" and (phi.name != "hinge" or l2 == 0 or intercept == "free"):
+        found = f"loss {phi.name}, l2 {l2:g}, intercept {intercept!r}"
+        checks.wrong_value("schedule", "be 'pegasos' only with the hinge, l2 > 0 and no free intercept", found)
     passes = epochs if solver == "sgd" else 2
     examples = Rows(features, signs, weight) if isinstance(features, Tensor) else Stream(features, signs, weight, passes)
     first = examples.first.features
-    theta = None
-    if start is not None:
-        if not isinstance(start, tuple) or len(start) < 2:
-            checks.wrong_type("start", "be a pair (weights, intercept) or a `LinearFit`", type(start).__name__)
-        check_line(start[0], start[1], first)
-        theta = torch.cat([start[0], start[1][None]]).detach().to(first.device, torch.float64)
-    if solver == "sgd":
-        if schedule == "pegasos" and (phi.name != "hinge" or l2 == 0 or intercept == "free"):
-            found = f"loss {phi.name}, l2 {l2:g}, intercept {intercept!r}"
-            checks.wrong_value("schedule", "be 'pegasos' only with the hinge, l2 > 0 and no free intercept", found)
-        batches = (batch for _ in range(epochs) for batch in examples.batches(batch_size, generator))
-        with torch.no_grad():
+    theta = None if start is None else _checked_start(start, first)
+    # what is found is fit for training, though the call was in inference mode
+    with torch.inference_mode(False), torch.no_grad(), torch.autocast(first.device.type, enabled=False):
+        if solver == "sgd":
+            batches = (batch for _ in range(epochs) for batch in examples.batches(batch_size, generator))
             return _sgd(batches, phi, first, theta, l2, l1, intercept, rate, schedule, average)
-    ones = first.new_ones(first.shape[1] + 1, dtype=torch.float64)
-    without = torch.cat([ones[1:], ones.new_zeros(1)])
-    penalized, free = ones if intercept == "regularized" else without, without if intercept == "none" else ones
-    problem = Problem(examples.blocks, penalized, free, torch.finfo(first.dtype).eps, l2, l1)
-    with torch.no_grad():
+        ones = first.new_ones(first.shape[1] + 1, dtype=torch.float64)
+        without = torch.cat([ones[1:], ones.new_zeros(1)])
+        penalized, free = ones if intercept == "regularized" else without, without if intercept == "none" else ones
+        problem = Problem(examples.blocks, penalized, free, torch.finfo(first.dtype).eps, l2, l1)
         path = solve(solver, problem, examples, phi, theta, starts, max(tolerance, problem.noise), steps, generator)
-    theta = path.theta.to(first.dtype)
-    return LinearFit(theta[:-1], theta[-1], torch.tensor(path.objective, dtype=torch.float64))
+        theta = path.theta.to(first.dtype)
+        return LinearFit(theta[:-1], theta[-1], torch.tensor(path.objective, dtype=torch.float64, device="cpu"))
+
+
+def _checked_start(start: tuple[Tensor, Tensor] | LinearFit, first: Tensor) -> Tensor:
+    """Weights and intercept as one vector [D + 1], float64."""
+    if not isinstance(start, tuple) or len(start) < 2:
+        checks.wrong_type("start", "be a pair (weights, intercept) or a `LinearFit`", type(start).__name__)
+    weights, intercept = plain(start[0]), plain(start[1])
+    check_line(weights, intercept, first)
+    checks.check_finite("weights", weights)
+    checks.check_finite("intercept", intercept)
+    return torch.cat([weights.detach().double(), intercept.detach().double()[None]])
 
 
 def _sgd(
@@ -288,7 +317,7 @@ def _sgd(
         line = Line(weights, constant if intercept == "free" else line.intercept)
         share = {"none": 1.0, "uniform": 1 / t, "polynomial": 4 / (t + 3)}[average]
         mean = Line(mean.weights + share * (line.weights - mean.weights), mean.intercept + share * (line.intercept - mean.intercept))
-    if not bool(mean.weights.isfinite().all()):
+    if not bool(mean.weights.isfinite().all() & mean.intercept.isfinite()):
         raise ValueError("`features` should be finite, and `rate` small enough for SGD to settle; found weights that are not finite.")
     weights, constant = (mean.weights[:-1], mean.weights[-1]) if as_weight else mean
     return LinearFit(weights, constant, torch.stack(risks).double().cpu())
