@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from torch import Tensor
 
 from tests.paths.routes import INTEGERS, ROUTES, mapped, one_by_one
-from tests.paths.rows import LOOSER, OWN, REFUSED
-from tests.paths.values import assert_agrees, largest, leaves, observe, on_tensors, plain, walk
+from tests.paths.rows import LOOSER, OWN, PARTS, REFUSED
+from tests.paths.values import Seen, assert_agrees, largest, leaves, observe, on_tensors, plain, walk
 from tests.public import SPECS
 from tests.public.kinds import Arguments
 from tests.test_inputs import SETTINGS
@@ -62,6 +62,11 @@ def stacked(one: Any, other: Any) -> Any:
     return on_tensors(lambda t: torch.stack([t, next(given_)]), one)
 
 
+def first(seen: Seen, count: int | None) -> Seen:
+    """The first so many numbers of a result, with their gradients."""
+    return Seen(seen.values[:count], None if seen.gradients is None else seen.gradients[:count])
+
+
 @contextmanager
 def going(path: str, name: str) -> Iterator[None]:
     """A path that works, or one that is refused in the words that `REFUSED` holds."""
@@ -82,9 +87,11 @@ def test_the_same_number(path: str, name: str) -> None:
     drawn = examples(name)
     for arguments in drawn[:1] if route.slow else [*drawn[:5], *drawn[-2:]]:
         for given_ in route.arrive(plain(arguments)):
-            expected = observe(call, plain(given_))
+            with going("", name):
+                expected = observe(call, plain(given_))
             with going(path, name):
-                assert_agrees(route.run(call, given_), expected, precision, largest(given_))
+                found = route.run(call, given_)
+                assert_agrees(first(found, PARTS.get(name)), first(expected, PARTS.get(name)), precision, largest(given_))
 
 
 @pytest.mark.parametrize("name", SPECS)
@@ -93,9 +100,10 @@ def test_mapped(name: str) -> None:
     if not any(isinstance(leaf, Tensor) for leaf in leaves(examples(name)[0])):
         return
     call, given_ = SPECS[name].call, stacked(*twins(name))
-    expected = observe(one_by_one(call), given_)
     with going("vmap", name):
-        assert_agrees(observe(mapped(call), given_), expected, torch.float64, largest(given_))
+        found = observe(mapped(call), given_)
+    if ("vmap", name) not in REFUSED:
+        assert_agrees(found, observe(one_by_one(call), given_), torch.float64, largest(given_))
 
 
 BY_CLASS = [name for name, spec in SPECS.items() if spec.reduces and spec.bad.keys() >= {"logits", "labels"}] + ["crossentropy.cross_entropy"]

@@ -145,9 +145,9 @@ def descent_check(result: boosting.Descent, *, features: Tensor, signs: Tensor, 
 
 def uncertainty(losses: Tensor) -> Tensor:
     """With ln s² = 0.5 and −1: not where the module begins."""
-    module = multitask.UncertaintyWeighting(["regression", "classification"]).double()
-    module.log_variances.data = torch.tensor([0.5, -1.0], dtype=torch.float64)
-    return module(losses)
+    module = multitask.UncertaintyWeighting(["regression", "classification"])
+    found: Tensor = torch.func.functional_call(module, {"log_variances": torch.tensor([0.5, -1.0], dtype=torch.float64)}, (losses,))
+    return found
 
 
 def jacobian(weights: Tensor) -> Tensor:
