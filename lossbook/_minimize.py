@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import warnings
 from collections import deque
 from collections.abc import Callable
@@ -62,8 +63,16 @@ def solve(
         checks.wrong_value("features", "be finite, and small enough for the loss to be so", found)
     if not path.converged:
         message = f"`fit_linear` has not reached a minimum in {steps} steps. Allow more; where the examples are separable, give `l2`."
-        warnings.warn(message, RuntimeWarning, stacklevel=5)
+        warnings.warn(message, RuntimeWarning, stacklevel=_outside())
     return path
+
+
+def _outside() -> int:
+    """How far up the stack the first caller is who is neither this package nor torch: a warning points at him."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] in ("lossbook", "torch"):
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 def newton(problem: Problem, curve: Curve, theta: Tensor, *, tolerance: float, steps: int, hessian: Tensor | None = None) -> Path:

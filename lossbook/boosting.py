@@ -25,7 +25,7 @@ from lossbook._core.checks import (
     check_values,
     wrong_value,
 )
-from lossbook._core.door import plain_arguments
+from lossbook._core.door import outside_graphs, plain_arguments
 from lossbook._examples import check_loss
 from lossbook._stumps import LEAST, TIE, Stump, StumpSearch, check_columns, constant
 from lossbook.margins import MarginLoss, exponential
@@ -89,6 +89,7 @@ class AdaBoost:
                 raise NotFitted(f"`{name}` should be read after `fit`; found no fit.")
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
+    @outside_graphs
     @plain_arguments
     @torch.inference_mode(False)
     @torch.no_grad()
@@ -176,6 +177,7 @@ class Descent(NamedTuple):
     margins: Tensor
 
 
+@outside_graphs
 @plain_arguments
 @torch.inference_mode(False)
 @torch.no_grad()

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from lossbook._core import checks
-from lossbook._core.door import full_precision, plain, plain_arguments, widened
+from lossbook._core.door import full_precision, outside_graphs, plain, plain_arguments, widened
 from lossbook._examples import Block, Rows, Stream, check_examples, check_line, check_loss, check_solver
 from lossbook._minimize import solve
 from lossbook._objective import Problem
@@ -183,6 +183,7 @@ def _step(weights: Tensor, intercept: Tensor, block: Block, phi: MarginLoss, rat
     return Line(weights, intercept + rate * pull.sum())
 
 
+@outside_graphs
 @full_precision
 def fit_linear(
     features: Tensor | Iterable[tuple[Tensor, Tensor]],

@@ -38,7 +38,7 @@ from lossbook._core.checks import (
     wrong_type,
     wrong_value,
 )
-from lossbook._core.door import full_precision, plain, plain_arguments, widened
+from lossbook._core.door import full_precision, outside_graphs, plain, plain_arguments, widened
 
 __all__ = ["UncertaintyWeighting", "mgda", "pcgrad", "task_gradients"]
 
@@ -148,6 +148,7 @@ class UncertaintyWeighting(torch.nn.Module):
         return self.factors * torch.exp((-widened(self.log_variances)).clamp(max=75.0))  # an infinite weight of a loss of 0 would be NaN
 
 
+@outside_graphs
 @plain_arguments
 def task_gradients(losses: Tensor | Sequence[Tensor], parameters: Iterable[Tensor]) -> Tensor:
     r"""The gradient of each task's loss in the shared parameters, laid end to end: row t is ∂L_t/∂θ.
@@ -280,6 +281,7 @@ def _orders(order: Tensor | Sequence[Sequence[int]] | None, generator: torch.Gen
     return rows
 
 
+@outside_graphs
 @plain_arguments
 def pcgrad(gradients: Tensor, *, order: Tensor | Sequence[Sequence[int]] | None = None, generator: torch.Generator | None = None) -> Tensor:
     r"""The sum of the tasks' gradients after each has lost what points against another: g_i ← g_i − (g_i·g_j / |g_j|²) g_j where g_i·g_j < 0.
@@ -334,6 +336,7 @@ def _combine(weights: _Array, rows: Tensor) -> Tensor:
     return torch.from_numpy(values.T @ weights.astype(values.dtype))
 
 
+@outside_graphs
 @plain_arguments
 def mgda(gradients: Tensor) -> Tensor:
     r"""The weights of the shortest convex combination of the tasks' gradients: argmin |Σ_t w_t g_t|² over w ≥ 0, Σ_t w_t = 1.

@@ -11,8 +11,9 @@ import argparse
 import os
 import sys
 
-os.environ.update(OMP_NUM_THREADS="1", MPLBACKEND="agg", LOSSBOOK_STATIC="0", PYTHONHASHSEED="0")
-os.environ.pop("CI", None)  # there is neither a built book nor a browser: their tests are left out, as on any machine without
+if __name__ == "__main__":  # and not where a test looks in
+    os.environ.update(OMP_NUM_THREADS="1", MPLBACKEND="agg", LOSSBOOK_STATIC="0", PYTHONHASHSEED="0")
+    os.environ.pop("CI", None)  # there is neither a built book nor a browser: their tests are left out, as on any machine without
 
 import json
 import random

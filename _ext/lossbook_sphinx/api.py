@@ -101,7 +101,7 @@ class ApiDirective(SphinxDirective):
 
     def section(self, title: str, lines: list[str]) -> nodes.section:
         """A section of generated reStructuredText."""
-        anchor = title.replace("lossbook", "api").replace(".", "-")
+        anchor = title.replace("lossbook", "api").replace(".", "-") if "." in title else "api-lossbook"  # "api" is the page itself
         return nodes.section("", nodes.title("", title), *self.parsed(lines), ids=[anchor], classes=["api-module"])
 
     def parsed(self, lines: list[str]) -> list[nodes.Node]:

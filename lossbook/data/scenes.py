@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lossbook._core.checks import check_concrete, check_count, check_generator, check_labels, check_ndim, wrong_type, wrong_value
-from lossbook._core.door import plain_arguments
+from lossbook._core.door import outside_graphs, plain_arguments
 
 _INK = 0.3  # a pixel belongs to a digit from this much ink on
 _TRIES = 20
@@ -32,6 +32,7 @@ class Scenes(NamedTuple):
     masks: tuple[Tensor, ...]
 
 
+@outside_graphs
 @plain_arguments
 def digit_scenes(
     count: int,

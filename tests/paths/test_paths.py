@@ -67,6 +67,9 @@ def first(seen: Seen, count: int | None) -> Seen:
     return Seen(seen.values[:count], None if seen.gradients is None else seen.gradients[:count])
 
 
+pytestmark = pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # torch's own look where a graph breaks
+
+
 @contextmanager
 def going(path: str, name: str) -> Iterator[None]:
     """A path that works, or one that is refused in the words that `REFUSED` holds."""

@@ -113,8 +113,19 @@ def smoothed_reference(*, weights: Tensor, features: Tensor, signs: Tensor, sigm
     return found
 
 
-def boosted(features: Tensor, signs: Tensor) -> boosting.AdaBoost:
-    return boosting.AdaBoost(4).fit(features, signs)
+# What is scored: three columns, and a constant rule among the four.
+GRID = torch.cartesian_prod(*[torch.arange(-1.0, 2.0)] * 3).double()
+BOOSTED = boosting.AdaBoost(4).fit(GRID, torch.where(GRID.sum(1) > 1, 1, -1))
+assert -1 in [stump.feature for stump in BOOSTED.stumps]
+SCORED = st.fixed_dictionaries({"features": st.integers(0, 6).flatmap(lambda n: floats((n, 3), MODERATE))})
+
+
+def table(value: Tensor) -> Any:
+    """Features to be scored: an infinity lies beyond all thresholds, NaN nowhere."""
+    yield from tensor(shaped=False)(value)
+    yield Bad("a column less", value[:, :0], ValueError)
+    if value.numel():
+        yield Bad("NaN", torch.full_like(value, math.nan), ValueError)
 
 
 def boosting_check(result: boosting.AdaBoost, *, features: Tensor, signs: Tensor) -> None:
@@ -127,11 +138,10 @@ def boosting_check(result: boosting.AdaBoost, *, features: Tensor, signs: Tensor
         assert abs(np.exp(-signs.numpy() * scores).mean() - np.prod(2 * np.sqrt(errors * (1 - errors)))) < 1e-9
 
 
-def votes(features: Tensor, signs: Tensor) -> Array:
+def votes(features: Tensor) -> Array:
     """The weighted votes after each round, by loops."""
-    model = boosted(features, signs)
-    found = np.zeros((len(model.stumps) + 1, len(features)))
-    for t, (alpha, stump) in enumerate(zip(model.alphas.tolist(), model.stumps, strict=True)):
+    found = np.zeros((len(BOOSTED.stumps) + 1, len(features)))
+    for t, (alpha, stump) in enumerate(zip(BOOSTED.alphas.tolist(), BOOSTED.stumps, strict=True)):
         for row, x in enumerate(features.double().tolist()):
             found[t + 1, row] = found[t, row] + alpha * (stump.left if x[stump.feature] <= stump.threshold else stump.right)
     return found
@@ -143,10 +153,12 @@ def descent_check(result: boosting.Descent, *, features: Tensor, signs: Tensor, 
     assert abs(float(torch.exp(-result.margins).mean() - result.losses[-1])) < 1e-9
 
 
+WEIGHTING = multitask.UncertaintyWeighting(["regression", "classification"])
+
+
 def uncertainty(losses: Tensor) -> Tensor:
     """With ln s² = 0.5 and −1: not where the module begins."""
-    module = multitask.UncertaintyWeighting(["regression", "classification"])
-    found: Tensor = torch.func.functional_call(module, {"log_variances": torch.tensor([0.5, -1.0], dtype=torch.float64)}, (losses,))
+    found: Tensor = torch.func.functional_call(WEIGHTING, {"log_variances": torch.tensor([0.5, -1.0], dtype=torch.float64)}, (losses,))
     return found
 
 
@@ -282,29 +294,14 @@ SPECS = [
         {"features": tensor(finite=True, shaped=False), "signs": truth},
         check=boosting_check,
     ),
-    Spec(
-        "boosting.AdaBoost.staged_scores",
-        lambda features, signs: boosted(features, signs).staged_scores(features),
-        BATCH,
-        {"features": tensor(shaped=False)},
-        reference=lambda features, signs: votes(features, signs)[1:],
-        hides_nan={"features": always},
-    ),
-    Spec(
-        "boosting.AdaBoost.decision_function",
-        lambda features, signs: boosted(features, signs).decision_function(features),
-        BATCH,
-        {"features": tensor(shaped=False)},
-        reference=lambda features, signs: votes(features, signs)[-1],
-        hides_nan={"features": always},
-    ),
+    Spec("boosting.AdaBoost.staged_scores", BOOSTED.staged_scores, SCORED, {"features": table}, reference=lambda features: votes(features)[1:]),
+    Spec("boosting.AdaBoost.decision_function", BOOSTED.decision_function, SCORED, {"features": table}, reference=lambda features: votes(features)[-1]),
     Spec(
         "boosting.Stump.__call__",
         lambda features: boosting.Stump(1, 0.5, -1, 1)(features),
         st.fixed_dictionaries({"features": floats((4, 2), MODERATE)}),
-        {},
+        {"features": FEATURES},
         reference=lambda features: np.where(array(features)[:, 1] <= 0.5, -1.0, 1.0),
-        hides_nan={"features": always},
     ),
     Spec(
         "boosting.coordinate_descent",
