@@ -158,14 +158,14 @@ class AdaBoost:
         Raises:
             TypeError or ValueError for another dtype or shape, NaN, or before `fit`.
         """
-        return sum(self._votes(features), features.new_zeros(len(features), dtype=torch.float64))
+        votes = self._votes(features)
+        return sum(votes, features.new_zeros(len(features), dtype=torch.float64))
 
     def _votes(self, features: Tensor) -> Iterator[Tensor]:
         """α_t h_t(x) [N], one round after the other."""
         check_columns(features, max([0, *(1 + stump.feature for stump in self.stumps)]))
         check_values("features", features, lambda features: ~features.isnan(), "hold no NaN", lambda _: "NaN")
-        for alpha, stump in zip(self.alphas.to(features.device), self.stumps, strict=True):
-            yield alpha * stump(features)
+        return (alpha * stump(features) for alpha, stump in zip(self.alphas.to(features.device), self.stumps, strict=True))
 
 
 class Descent(NamedTuple):

@@ -55,23 +55,12 @@ REFUSED: dict[tuple[str, str], str] = {
     ("compiled, one graph", "privacy.RandomizedResponse.privatize"): "Generator",  # which no graph of torch's holds
 }
 
-REFUSED |= {(path, "linear.fit_linear"): READ for path in ("vmap", "torch.func.vjp", "compiled, one graph")}  # a search, too
-
-REFUSED |= {  # greedy searches; combinations found by numpy
+REFUSED |= {  # searches, and combinations found by numpy
     (path, name): READ
-    for name in (
-        *("boosting.AdaBoost.fit", "boosting.AdaBoost.staged_scores", "boosting.AdaBoost.decision_function", "boosting.coordinate_descent"),
-        *("multitask.pcgrad", "multitask.mgda"),
-    )
-    for path in ("vmap", "torch.func.vjp")
+    for name in ("linear.fit_linear", "boosting.AdaBoost.fit", "boosting.coordinate_descent", "multitask.pcgrad", "multitask.mgda")
+    for path in ("vmap", "torch.func.vjp", "compiled, one graph")
 }
-REFUSED |= {  # torch's own words for what a whole graph can't hold: a search, a tape, a generator
-    ("compiled, one graph", name): "(?s)graph_break|sourceless builder|context manager|Generator|requires_grad"
-    for name in (
-        *("boosting.AdaBoost.fit", "boosting.AdaBoost.staged_scores", "boosting.AdaBoost.decision_function", "boosting.coordinate_descent"),
-        *("multitask.pcgrad", "multitask.mgda", "multitask.task_gradients", "data.digit_scenes"),
-    )
-}
+REFUSED |= {("compiled, one graph", name): READ for name in ("multitask.task_gradients", "data.digit_scenes")}
 REFUSED |= {(path, "multitask.task_gradients"): "should have a graph to differentiate" for path in ("no_grad", "inference mode")}
 # the losses that are handed to it need a tape of their own, which torch says cannot begin there
 REFUSED |= {(path, "multitask.task_gradients"): r"requires_grad_\(\)" for path in ("vmap", "torch.func.vjp")}

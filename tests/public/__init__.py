@@ -48,7 +48,8 @@ def public_names() -> Iterator[str]:
 
 
 def _is_said(key: str) -> bool:
-    return key in ("__call__", "forward") or not key.startswith("_")
+    """What a user calls: `extra_repr` is torch's to call."""
+    return key in ("__call__", "forward") or not (key.startswith("_") or key == "extra_repr")
 
 
 def _is_record_method(owner: type, key: str) -> bool:
