@@ -71,7 +71,7 @@ Kinks = tuple[tuple[float, float], ...]
 @cache
 def kinks(loss: MarginLoss) -> Kinks:
     """Each kink k of φ with the jump of its slope there: positive where φ bends upwards, negative where it bends downwards."""
-    sides = [loss.derivative(torch.tensor([kink - 1e-9, kink], dtype=torch.float64)).tolist() for kink in loss.kinks]
+    sides = [loss.derivative(torch.tensor([kink - 1e-9, kink], dtype=torch.float64, device="cpu")).tolist() for kink in loss.kinks]
     return tuple((kink, right - left) for kink, (left, right) in zip(loss.kinks, sides, strict=True))
 
 

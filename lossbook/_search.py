@@ -35,7 +35,9 @@ def evaluate(phi: Phi, margins: Tensor) -> Tensor:
         wrong_type("phi", "return a torch.Tensor", type(losses).__name__)
     if losses.shape != margins.shape:
         wrong_value("phi", f"return shape {tuple(margins.shape)} for margins of that shape", tuple(losses.shape))
-    return losses
+    if losses.dtype.is_complex:
+        wrong_type("phi", "return real numbers", str(losses.dtype))
+    return losses if losses.dtype.is_floating_point else losses.to(margins.dtype)  # `margins <= 0` counts errors, too
 
 
 def weighted(weight: Tensor, losses: Tensor) -> Tensor:

@@ -136,6 +136,7 @@ class UncertaintyWeighting(torch.nn.Module):
         if len(checked) != len(self.kinds):
             wrong_value("losses", f"have shape {tuple(self.factors.shape)}, one loss a kind", (len(checked),))
         together = checked if isinstance(checked, Tensor) else torch.stack(checked)
+        check_same_device("losses", together, "log_variances", self.log_variances)
         check_range("losses", together, 0.0, float("inf"))
         total: Tensor = (self._weights() * together + widened(self.log_variances) / 2).sum()
         return total

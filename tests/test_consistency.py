@@ -350,3 +350,12 @@ def test_estimate_report_of_a_weighted_pair() -> None:
 def test_errors_name_parameter_expectation_and_finding(call, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         call()
+
+
+def test_a_function_may_count_errors_but_returns_real_numbers() -> None:
+    """The 0-1 loss as truth values has ψ(θ) = θ, as it has as numbers."""
+    theta = torch.tensor([0.0, 0.3, 1.0], dtype=torch.float64)
+    for phi in (lambda m: m <= 0, lambda m: (m <= 0).to(torch.uint8)):
+        assert_near(psi_transform(phi, theta), theta)
+    with pytest.raises(TypeError, match="`phi` should return real numbers; found torch.complex128"):
+        psi_transform(lambda m: m.to(torch.complex128), theta)

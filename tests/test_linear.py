@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lossbook import data, margins
+from lossbook import _objective, data, margins
 from lossbook._objective import Problem
 from lossbook.linear import LinearFit, fit_linear, regularized_risk, sgd_step
 from lossbook.margins import LOSSES, MarginLoss, ramp_loss
@@ -392,7 +392,7 @@ every_solver = pytest.mark.parametrize("settings", SOLVERS.values(), ids=SOLVERS
 
 
 def fitted(features: Any, signs: Any, settings: dict[str, Any], **more: Any) -> LinearFit:
-    return fit_linear(features, signs, **{"l2": 0.1, "generator": torch.Generator().manual_seed(3)} | settings | more)
+    return fit_linear(features, signs, **{"l2": 0.1, "generator": torch.Generator("cpu").manual_seed(3)} | settings | more)
 
 
 def assert_same_fit(found: LinearFit, expected: LinearFit) -> None:
@@ -462,6 +462,15 @@ def test_a_fit_in_inference_mode_is_a_fit(settings: dict[str, Any], generator: t
     found.scores(leaf).sum().backward()
     assert_near(leaf.grad, expected.weights.expand(30, -1))
     assert not fitted(leaf, signs, settings).weights.requires_grad
+
+
+@every_solver
+def test_the_default_device_is_no_matter(settings: dict[str, Any], generator: torch.Generator) -> None:
+    features, signs = clouds(generator, 30)
+    expected = fitted(features, signs, settings)
+    _objective.kinks.cache_clear()
+    with torch.device("meta"):
+        assert_same_fit(fitted(features, signs, settings), expected)
 
 
 @every_solver

@@ -423,6 +423,7 @@ def test_half_precision_is_summed_in_float32(dtype: torch.dtype, generator: torc
             ValueError,
             r"`losses\[1\]` should be on the device cpu",
         ),
+        (lambda: UncertaintyWeighting(BOTH)(W.to("meta")), ValueError, "`losses` should be on the device cpu to match `log_variances`"),
         (lambda: task_gradients(W.sum()[None], W), TypeError, "`parameters` should be an iterable of tensors; found Tensor"),
         (lambda: task_gradients(W.sum()[None], torch.nn.Linear(2, 1)), TypeError, "`parameters` should be an iterable of tensors; found Linear"),
         (lambda: task_gradients(W.sum()[None], [W, 1.0]), TypeError, r"`parameters\[1\]` should be a torch.Tensor; found float"),

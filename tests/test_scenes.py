@@ -88,10 +88,10 @@ def test_a_pool_of_any_integers(integer: torch.dtype) -> None:
     assert all(torch.equal(a, b) for a, b in zip(found.labels, expected.labels, strict=True))
 
 
-def test_counts_as_numpy_scalars_and_scenes_in_inference_mode() -> None:
+def test_counts_as_numpy_scalars_and_scenes_in_any_mode() -> None:
     expected = digit_scenes(2, generator=torch.Generator().manual_seed(4), size=24, fewest=1, most=3)
     numbers = {"size": np.int64(24), "fewest": np.uint8(1), "most": np.int32(3)}
-    with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
+    with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16), torch.device("meta"):
         found = digit_scenes(np.int16(2), generator=torch.Generator().manual_seed(4), **numbers)
     assert torch.equal(found.images, expected.images)
 

@@ -81,22 +81,26 @@ def digit_scenes(
     if generator is None:
         wrong_type("generator", "be a torch.Generator", "None")
     scans, digit_of = digits()
-    if pool is None:
-        pool = torch.arange(len(scans))
-    check_labels("pool", pool, len(scans))
+    with torch.device("cpu"):  # where the generator draws, whatever the default is
+        pool = torch.arange(len(scans)) if pool is None else _checked_pool(pool, len(scans))
+        stuff, images = _grounds(count, size, generator)
+        found = []
+        for image in images:
+            chosen = pool[torch.randint(len(pool), (_whole(fewest, most, generator),), generator=generator)]
+            masks = _place(image, scans[chosen], generator)
+            found.append((masks, digit_of[chosen[: len(masks)]]))
+    boxes = tuple(_tight(masks) for masks, _ in found)
+    return Scenes(images, stuff, boxes, tuple(labels for _, labels in found), tuple(masks for masks, _ in found))
+
+
+def _checked_pool(pool: Tensor, scans: int) -> Tensor:
+    """Indices int64 on the CPU: narrower ones are none to torch, and uint8 is a mask."""
+    check_labels("pool", pool, scans)
     check_ndim("pool", pool, 1, "[P]")
     check_concrete("pool", pool)
     if not len(pool):
         wrong_value("pool", "name at least one digit", tuple(pool.shape))
-    pool = pool.to("cpu", torch.int64)  # narrower ones are no indices, and uint8 is a mask
-    stuff, images = _grounds(count, size, generator)
-    found = []
-    for image in images:
-        chosen = pool[torch.randint(len(pool), (_whole(fewest, most, generator),), generator=generator)]
-        masks = _place(image, scans[chosen], generator)
-        found.append((masks, digit_of[chosen[: len(masks)]]))
-    boxes = tuple(_tight(masks) for masks, _ in found)
-    return Scenes(images, stuff, boxes, tuple(labels for _, labels in found), tuple(masks for masks, _ in found))
+    return pool.to("cpu", torch.int64)
 
 
 def _whole(low: int, high: int, generator: torch.Generator) -> int:
