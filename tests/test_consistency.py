@@ -357,5 +357,5 @@ def test_a_function_may_count_errors_but_returns_real_numbers() -> None:
     theta = torch.tensor([0.0, 0.3, 1.0], dtype=torch.float64)
     for phi in (lambda m: m <= 0, lambda m: (m <= 0).to(torch.uint8)):
         assert_near(psi_transform(phi, theta), theta)
-    with pytest.raises(TypeError, match="`phi` should return real numbers; found torch.complex128"):
+    with pytest.raises(TypeError, match=r"`phi` should return real numbers; found torch\.complex128"):
         psi_transform(lambda m: m.to(torch.complex128), theta)
