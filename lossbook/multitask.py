@@ -401,15 +401,15 @@ def _nearest_point(cosines: _Array, lengths: _Array) -> _Array:
     whole = _hull_point(cosines, inverse)
     if whole.min() > 0:  # the nearest point of the affine hull lies inside the simplex: no walk needed
         return _simplex(whole * inverse)
-    support, x, nearest, least = [shortest], np.eye(len(lengths))[shortest], np.empty(0), float("inf")
+    support, x, nearest = [shortest], np.eye(len(lengths))[shortest], np.empty(0)
     seen: set[frozenset[int]] = set()
     while True:
         products = cosines @ x
         length = float(x @ products)
-        # A row opposed by δ shortens |v|² by δ², so that a row is taken in for less than rounding; but no set of rows twice.
-        if length > least * (1 + 1e-12) or frozenset(support) in seen:
+        # a row opposed by δ shortens |v|² by δ², which rounding can hide: rows are taken in all the same, but no set of them twice
+        if frozenset(support) in seen:
             return _simplex(nearest * inverse)
-        nearest, least = x.copy(), min(length, least)
+        nearest = x.copy()
         seen.add(frozenset(support))
         entering = int((products - length * inverse).argmin())
         if entering in support or products[entering] - length * inverse[entering] >= -1e-13 * float(x.sum()):

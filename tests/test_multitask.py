@@ -346,7 +346,7 @@ def test_half_precision_is_widened(dtype: torch.dtype, device: torch.device) -> 
     assert_near(mgda(gradients), torch.tensor([0.6, 0.4], dtype=torch.float64), dtype)
 
 
-@pytest.mark.parametrize("unit", [1e-300, 1e-170, 1e-25, 1e25, 1e170, 1e300])
+@pytest.mark.parametrize("unit", [1e-300, 1e-170, -1e-170, 1e-25, 1e25, 1e170, -1e170, 1e300])
 def test_the_unit_of_the_gradients_is_no_matter(unit: float, dtype: torch.dtype) -> None:
     """Their squares are no numbers of the dtype, or next to none; what they do to each other is the same."""
     gradients = torch.tensor([[2.0, 0.0, 1.0], [-1.0, 1.0, 0.0], [0.0, -2.0, 1.0]], dtype=torch.float64)
@@ -393,6 +393,14 @@ def test_an_order_of_any_integers(unit: torch.dtype, generator: torch.Generator)
     assert torch.equal(pcgrad(gradients, order=[2, 0, 3, 1]), expected)
 
 
+def test_gradients_with_another_name_give_tensors_without(generator: torch.Generator) -> None:
+    gradients = torch.randn(3, 4, generator=generator)
+    named = gradients.as_subclass(type("Named", (Tensor,), {}))
+    for found, expected in ((pcgrad(named, order=torch.arange(3)), pcgrad(gradients, order=torch.arange(3))), (mgda(named), mgda(gradients))):
+        assert type(found) is Tensor
+        assert torch.equal(found, expected)
+
+
 def test_gradients_with_a_negative_bit() -> None:
     """What `imag` of a conjugate leaves behind, and numpy does not read."""
     gradients = torch.complex(torch.zeros(2, 2), torch.tensor([[2.0, 0.0], [-1.0, 1.0]])).conj().imag
@@ -427,6 +435,11 @@ def test_half_precision_is_summed_in_float32(dtype: torch.dtype, generator: torc
         (lambda: task_gradients(W.sum()[None], W), TypeError, "`parameters` should be an iterable of tensors; found Tensor"),
         (lambda: task_gradients(W.sum()[None], torch.nn.Linear(2, 1)), TypeError, "`parameters` should be an iterable of tensors; found Linear"),
         (lambda: task_gradients(W.sum()[None], [W, 1.0]), TypeError, r"`parameters\[1\]` should be a torch.Tensor; found float"),
+        (
+            lambda: task_gradients(W.sum()[None], [W, torch.ones(2, device="meta", requires_grad=True)]),
+            ValueError,
+            r"`parameters\[1\]` should be on the device cpu to match `parameters\[0\]`; found meta",
+        ),
         (lambda: task_gradients(W.sum()[None], [W, W]), ValueError, "`parameters` should be all different; found one that comes twice"),
         (lambda: task_gradients([], [W]), ValueError, "`losses` should have a graph to differentiate; found none"),
         (lambda: torch.vmap(mgda)(torch.ones(2, 2, 2)), TypeError, "`gradients` should have values to be read, outside of vmap"),
