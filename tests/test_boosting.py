@@ -284,7 +284,7 @@ def test_a_chessboard_of_any_size_stays_out_of_reach(times: int) -> None:
     assert AdaBoost(10, "gini").fit(corners, signs).stumps == []
     for unit in (1e-6, 1.0, 1e6):
         assert coordinate_descent(corners, signs, rounds=10, loss=exponential.scaled(unit)).stumps == []
-        assert len(coordinate_descent(corners[2:], signs[2:], rounds=1, loss=exponential.scaled(unit)).stumps) == 1
+        assert len(coordinate_descent(corners[2:], signs[2:], rounds=1, step=0.1, loss=exponential.scaled(unit)).stumps) == 1
     column = torch.ones(2 * times + 1, 1)
     assert len(AdaBoost(10).fit(column, torch.where(torch.arange(2 * times + 1) < times, -1, 1)).stumps) == 1
     assert len(coordinate_descent(column, torch.where(torch.arange(2 * times + 1) < times, -1, 1), rounds=10).stumps) == 1
