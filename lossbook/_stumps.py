@@ -17,7 +17,7 @@ TIE = 1e-12  # rounding: of stumps this equal the one with the lowest feature, t
 
 
 class Stump(NamedTuple):
-    """A weak rule: sign `left` where features[:, feature] <= threshold, sign `right` elsewhere. `constant(sign)` looks at no feature: -1."""
+    """A weak rule: sign `left` where features[:, feature] <= threshold, sign `right` elsewhere. One that says the same of everyone has feature -1."""
 
     feature: int
     threshold: float
