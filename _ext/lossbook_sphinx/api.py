@@ -33,7 +33,6 @@ SETTINGS = {
     "autodoc_member_order": "bysource",
     "autodoc_typehints_format": "short",
     "autosummary_generate": False,
-    "python_maximum_signature_line_length": 90,
     "toc_object_entries_show_parents": "hide",
 }
 GOOGLE = Config(napoleon_use_param=False, napoleon_custom_sections=[("Attributes", "params_style"), ("Call with", "params_style")])
