@@ -24,7 +24,8 @@ from matplotlib.figure import Figure
 
 from benchmarks.browser import moved, opened
 from benchmarks.harness import Budget, Comparison, Spread, in_turn, main, spread
-from lossbook import explore, plots
+from lossbook import explore
+from lossbook.book import plots
 
 os.environ.update(MPLBACKEND="agg", LOSSBOOK_STATIC="1")
 warnings.filterwarnings("ignore", message="Animation was deleted")

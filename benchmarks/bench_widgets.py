@@ -20,7 +20,7 @@ import numpy as np
 
 from benchmarks.bench_explorer import CLOUD, FRAMES, GRID, Fill, as_explorer, line, once, scatter, settings
 from benchmarks.harness import Budget, Comparison, in_turn, main, spread
-from lossbook import plots
+from lossbook.book import plots
 
 
 def curves(t: float) -> list[Any]:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from IPython.display import HTML
 
-from lossbook import plots
+from lossbook.book import plots
 
 RESULTS = Path(__file__).parent / "results"
 Line = dict[str, Any]

@@ -11,13 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # what `__getattr__` brings in, in the words that a type checker and an editor read
     from lossbook import (
-        atlas,
+        book,
         boosting,
         boxes,
-        claims,
         consistency,
         crossentropy,
-        data,
         decisions,
         fairness,
         focal,
@@ -26,7 +24,6 @@ if TYPE_CHECKING:  # what `__getattr__` brings in, in the words that a type chec
         multiclass,
         multitask,
         panoptic,
-        plots,
         privacy,
         quantization,
         reliability,
@@ -44,14 +41,12 @@ except PackageNotFoundError:  # a checkout on the path that was never installed
 
 __all__ = [
     "__version__",
-    "atlas",
     "audit",
+    "book",
     "boosting",
     "boxes",
-    "claims",
     "consistency",
     "crossentropy",
-    "data",
     "decisions",
     "explore",
     "fairness",
@@ -61,7 +56,6 @@ __all__ = [
     "multiclass",
     "multitask",
     "panoptic",
-    "plots",
     "privacy",
     "quantization",
     "reliability",
@@ -70,13 +64,16 @@ __all__ = [
     "zero_one",
 ]
 _FUNCTIONS = {"audit": "lossbook.auditor", "explore": "lossbook.explorer"}
-_MODULES = tuple(name for name in __all__ if name != "__version__" and name not in _FUNCTIONS)
+_BOOK = ("book.atlas", "book.claims", "book.data", "book.plots")
+_MODULES = (*(name for name in __all__ if name != "__version__" and name not in _FUNCTIONS), "auditor", "explorer", *_BOOK)
 
 if not TYPE_CHECKING:  # a checker would take every name for one of these
 
     def __getattr__(name: str) -> Any:
         if name not in __all__:
             raise AttributeError(f"module 'lossbook' has no attribute {name!r}")
+        if name == "explore":  # figures need no torch
+            return import_module("lossbook.explorer").explore
         import torch
 
         # what a module computes once belongs to all who use it, wherever the first of them is

@@ -12,8 +12,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any
 
-from lossbook.auditor import audit
-from lossbook.auditor._bench import TARGETS
+from lossbook.auditor import TARGETS, audit
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

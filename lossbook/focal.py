@@ -13,10 +13,10 @@ from torch import Tensor
 from lossbook._core.checks import check_floating, check_number, check_range, check_real, check_same_shape
 from lossbook._core.classes import check_class_labels, class_axis, per_class
 from lossbook._core.door import full_precision, plain_arguments, widened
+from lossbook._core.focal import SETTLED, focal_and_slope, plain_focal, power, settled
 from lossbook._core.onepass import OnePass, one_pass
 from lossbook._core.reduction import Reduction, check_reduction, reduce
 from lossbook._core.stable import bernoulli_costs, times_log
-from lossbook._focal_kernel import SETTLED, focal_and_slope, plain_focal, power, settled
 
 __all__ = ["quality_focal_loss", "recover_eta", "sigmoid_focal_loss", "softmax_focal_loss", "varifocal_loss"]
 

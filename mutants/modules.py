@@ -5,30 +5,6 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-# Private modules are mutated with the public one that they serve.
-SERVES = {
-    "_bins": "reliability",
-    "_scaling": "reliability",
-    "_controls": "explorer",
-    "_frames": "explorer",
-    "_layout": "explorer",
-    "_live": "explorer",
-    "_page": "explorer",
-    "_episodes": "decisions",
-    "_tabular": "decisions",
-    "_examples": "linear",
-    "_minimize": "linear",
-    "_objective": "linear",
-    "_focal_kernel": "focal",
-    "_margin_loss": "margins",
-    "_closed_forms": "margins",
-    "_matplotlib": "plots",
-    "_svg": "plots",
-    "_parity": "fairness",
-    "_runs": "panoptic",
-    "_search": "consistency",
-    "_stumps": "boosting",
-}
 # Tests that do not carry the name of the module or of one of its files. What lies under everything is tested where it is used.
 ALSO = {"data": ("test_scenes",), "sets": ("test_set_paths",), "_core": ("test_crossentropy", "test_focal", "test_names")}
 ROWS = {"_core": "crossentropy|boxes|decisions"}
@@ -37,13 +13,12 @@ SHARED = ("tests/test_inputs.py", "tests/test_torch_world.py", "tests/paths")
 
 
 def files(folder: Path) -> dict[str, list[str]]:
-    """The files of each module below `folder`."""
+    """The files of each room below `folder`: a module, or a package with its helpers."""
     package = folder / "lossbook"
     found: dict[str, list[str]] = {}
     for path in sorted(package.rglob("*.py")):
         inner = path.relative_to(package)
-        module = inner.parts[0].removesuffix(".py")
-        found.setdefault(SERVES.get(module, module), []).append(str(path.relative_to(folder)))
+        found.setdefault(inner.parts[0].removesuffix(".py"), []).append(str(path.relative_to(folder)))
     return found
 
 

@@ -22,17 +22,18 @@ import torch, lossbook
 from lossbook import crossentropy, margins
 assert float(margins.hinge(torch.tensor([0.5]))) == 0.5
 assert float(crossentropy.cross_entropy(torch.zeros(1, 2), torch.tensor([0]))) > 0.69
-assert lossbook.data.sms_spam().labels.sum() == 642
+assert lossbook.book.data.sms_spam().labels.sum() == 642
 """
 FIGURE = """
-from lossbook import explore, plots
+from lossbook import explore
+from lossbook.book import plots
 def draw(slope=1):
     figure, axes = plots.subplots()
     axes.plot([0, 1], [0, slope])
     return figure, f"It rises by {slope}."
 assert "It rises by 1." in explore(draw, slope=(0, 2), alt="A line.").html
-assert lossbook.data.breast_cancer().features.shape == (569, 30)
-assert lossbook.claims.LEDGER["C02"].measure().holds
+assert lossbook.book.data.breast_cancer().features.shape == (569, 30)
+assert lossbook.book.claims.LEDGER["C02"].measure().holds
 """
 
 

@@ -233,7 +233,8 @@ def test_gini_gives_scikit_learns_stumps_and_error_curve(seed: int) -> None:
 
 @pytest.mark.parametrize("criterion", ["error", "gini"])
 def test_real_data_against_scikit_learn_and_in_blocks(criterion: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from lossbook import _stumps, data
+    from lossbook.book import data
+    from lossbook.boosting import _stumps
 
     tumours = data.breast_cancer()
     features = tumours.features.float()

@@ -22,9 +22,7 @@ from torch import Tensor
 import lossbook
 from lossbook import (
     boosting,
-    claims,
     consistency,
-    data,
     decisions,
     fairness,
     linear,
@@ -37,6 +35,7 @@ from lossbook import (
     sets,
     zero_one,
 )
+from lossbook.book import claims, data
 from lossbook.margins import LOSSES, ramp_loss
 from tests.conftest import ROOT
 
@@ -52,7 +51,7 @@ def box_loss() -> sets.SetLoss:
 
 
 def line(slope: float = 1.0) -> Any:
-    figure, axes = lossbook.plots.subplots()
+    figure, axes = lossbook.book.plots.subplots()
     axes.plot([0, 1], [0, slope])
     return figure, f"It rises by {slope}."
 
@@ -69,7 +68,7 @@ def scenes() -> data.Scenes:
 
 # What makes one of each public class, by module and name.
 MAKERS: dict[str, Callable[[], Any]] = {
-    "atlas.Peer": lambda: lossbook.atlas.PEERS["hinge"][0],
+    "atlas.Peer": lambda: lossbook.book.atlas.PEERS["hinge"][0],
     "boosting.AdaBoost": lambda: boosting.AdaBoost(2).fit(FEATURES, SIGNS),
     "boosting.Descent": lambda: boosting.coordinate_descent(FEATURES, SIGNS, rounds=2),
     "boosting.Stump": lambda: boosting.AdaBoost(1).fit(FEATURES, SIGNS).stumps[0],
@@ -98,7 +97,7 @@ MAKERS: dict[str, Callable[[], Any]] = {
     "multitask.UncertaintyWeighting": lambda: multitask.UncertaintyWeighting(["regression", "classification"]),
     "panoptic.ClassQuality": lambda: panoptic.panoptic_quality(MAP, MAP, things={1}, stuff={2}, void=0).by_class[1],
     "panoptic.PanopticQuality": lambda: panoptic.panoptic_quality(MAP, MAP, things={1}, stuff={2}, void=0),
-    "plots.StaticFigure": lambda: lossbook.plots.StaticFigure("<svg/>", "A line."),
+    "explorer.StaticFigure": lambda: lossbook.book.plots.StaticFigure("<svg/>", "A line."),
     "privacy.RandomizedResponse": lambda: privacy.RandomizedResponse(1.0),
     "reliability.MurphyDecomposition": lambda: reliability.murphy_decomposition(PROBS, LABELS),
     "reliability.PlattScaling": lambda: reliability.fit_platt(PROBS - 0.5, LABELS),
@@ -126,10 +125,9 @@ every = pytest.mark.parametrize("name", HANDED_OUT)
 
 
 def public_classes() -> Iterator[str]:
-    modules = [name for name in lossbook.__all__ if inspect.ismodule(getattr(lossbook, name))]
-    for module in (*modules, "auditor", "explorer"):
+    for module in lossbook._MODULES:
         module_ = import_module(f"lossbook.{module}")
-        yield from (f"{module}.{name}" for name in module_.__all__ if inspect.isclass(getattr(module_, name)))
+        yield from (f"{module.removeprefix('book.')}.{name}" for name in module_.__all__ if inspect.isclass(getattr(module_, name)))
 
 
 def test_every_public_class_is_tried() -> None:

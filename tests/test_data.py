@@ -6,7 +6,7 @@ import re
 import pytest
 import torch
 
-from lossbook import data
+from lossbook.book import data
 from tests.tolerances import assert_near
 
 
@@ -133,7 +133,7 @@ def tensors(table: tuple[object, ...]) -> list[torch.Tensor]:
 @pytest.mark.parametrize("name", LOADERS)
 def test_a_loader_gives_tensors_to_train_with_whatever_mode_it_was_first_called_in(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is born in inference mode can't be trained with, ever after; what is born on the device meta has no numbers."""
-    monkeypatch.setattr(data, "_READ", {})
+    monkeypatch.setattr(data._tables, "_READ", {})
     load = getattr(data, name)
     with torch.inference_mode(), torch.device("meta"):
         inside = load()

@@ -183,8 +183,8 @@ import lossbook
 assert lossbook.__file__.startswith({str(installed)!r}), lossbook.__file__
 assert lossbook.__version__ == {lossbook.__version__!r}
 assert float(lossbook.margins.hinge(torch.tensor([0.5]))) == 0.5
-assert lossbook.data.breast_cancer().features.shape == (569, 30)
-assert len(lossbook.claims.LEDGER) > 0
+assert lossbook.book.data.breast_cancer().features.shape == (569, 30)
+assert len(lossbook.book.claims.LEDGER) > 0
 """
     run = subprocess.run([sys.executable, "-S", "-c", program], cwd=tmp_path, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
@@ -206,8 +206,9 @@ class Absent:
             raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
 sys.meta_path.insert(0, Absent())
 import lossbook
-for name in lossbook.__all__:
-    getattr(lossbook, name)
+from importlib import import_module
+for name in lossbook._MODULES:
+    import_module(f"lossbook.{{name}}")
 """
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr

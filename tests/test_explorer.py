@@ -26,10 +26,10 @@ from matplotlib import pyplot
 from matplotlib.figure import Figure
 
 import lossbook
-from lossbook import _page, _svg, plots
-from lossbook._controls import read_control
-from lossbook._live import LiveBox
-from lossbook.explorer import Explorer, content_security_policy, explore, is_live
+from lossbook.book import plots
+from lossbook.explorer import Explorer, _page, _svg, content_security_policy, explore, is_live
+from lossbook.explorer._controls import read_control
+from lossbook.explorer._live import LiveBox
 
 GRID = np.linspace(-2, 3, 101)
 
@@ -502,7 +502,7 @@ def test_the_fragment_reads_without_scripts() -> None:
     elements = parsed(explorer.html)
     assert elements[0] == (
         "div",
-        {"class": "lossbook-explorer", "id": _page.identify(explorer), "role": "group", "aria-label": "Figure with controls"},
+        {"class": "lossbook-explorer", "id": explorer.page.identity, "role": "group", "aria-label": "Figure with controls"},
     )
     assert ("span", {"aria-live": "polite"}) in elements
     assert [attributes for tag, attributes in elements if tag == "fieldset"] == [{"class": "lossbook-controls", "disabled": None}]
@@ -524,10 +524,10 @@ def test_ids_are_unique_and_every_reference_is_met() -> None:
 
 
 def test_the_id_follows_the_controls_and_not_the_picture() -> None:
-    identities = [_page.identify(explore(draw, **controls)) for draw, controls in ((curve, {"slope": (0, 2)}), (curve, {"slope": (0, 3)}))]
+    identities = [explore(draw, **controls).page.identity for draw, controls in ((curve, {"slope": (0, 2)}), (curve, {"slope": (0, 3)}))]
     assert all(re.fullmatch(r"curve-[0-9a-f]{6}", identity) for identity in identities)
     assert len(set(identities)) == 2
-    assert re.fullmatch(r"lambda-[0-9a-f]{6}", _page.identify(explore(lambda a: changing(), a=True)))
+    assert re.fullmatch(r"lambda-[0-9a-f]{6}", explore(lambda a: changing(), a=True).page.identity)
 
 
 def test_a_strict_policy_allows_the_fragment_by_its_hashes() -> None:
@@ -545,7 +545,7 @@ def test_the_longest_sentence_reserves_its_room() -> None:
 
 def test_display_is_html_without_a_live_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     shown: list[Any] = []
-    monkeypatch.setattr(plots, "display", lambda thing, **keywords: shown.append((thing, keywords)))
+    monkeypatch.setattr("lossbook.explorer.display", lambda thing, **keywords: shown.append((thing, keywords)))
     explorer = drawn("one slider")
     explorer._ipython_display_()
     assert shown == [({"text/html": explorer.html, "text/plain": explorer.alt}, {"raw": True})]
@@ -649,7 +649,7 @@ def test_what_fails_while_drawing_the_grid_is_said(live: Callable[..., LiveBox])
 
 def test_importing_lossbook_brings_no_matplotlib_and_no_widgets() -> None:
     code = (
-        "import sys, lossbook; lossbook.plots; lossbook.explore;"
+        "import sys, lossbook; lossbook.book.plots; lossbook.explore;"
         " print([name for name in ('matplotlib', 'ipywidgets', 'IPython') if name in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

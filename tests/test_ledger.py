@@ -10,8 +10,8 @@ import pytest
 import torch
 from bs4 import BeautifulSoup
 
-from lossbook.claims import LEDGER, Claim, ClaimBox, Measurement, claim, measured, show
-from lossbook.claims._ledger import number
+from lossbook.book.claims import LEDGER, Claim, ClaimBox, Measurement, claim, measured, show
+from lossbook.book.claims.ledger import number
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(1)>\"'&amp; <b>"
 

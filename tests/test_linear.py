@@ -14,9 +14,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from lossbook import _objective, data, margins
-from lossbook._objective import Problem
-from lossbook.linear import LinearFit, fit_linear, regularized_risk, sgd_step
+from lossbook import margins
+from lossbook.book import data
+from lossbook.linear import LinearFit, _objective, fit_linear, regularized_risk, sgd_step
+from lossbook.linear._objective import Problem
 from lossbook.margins import LOSSES, MarginLoss, ramp_loss
 from tests.tolerances import assert_near
 

@@ -12,7 +12,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from lossbook import _runs, panoptic
+from lossbook import panoptic
+from lossbook.panoptic import _runs
 
 THINGS, STUFF, VOID = [3, 11], [0, 7], 255
 

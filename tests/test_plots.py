@@ -12,8 +12,10 @@ import pytest
 from matplotlib import pyplot
 from matplotlib.figure import Figure
 
-from lossbook import _matplotlib, _svg, margins, plots
-from lossbook._layout import Layout
+from lossbook import margins
+from lossbook.book import plots
+from lossbook.explorer import _matplotlib, _still, _svg
+from lossbook.explorer._layout import Layout
 
 SERIES = ("blue", "orange", "green", "red", "purple", "sky", "yellow")
 
@@ -234,18 +236,18 @@ def test_a_kept_layout_gives_the_same_picture() -> None:
         axes[1].set_xlabel("far", loc="right")
         return figure
 
-    with _matplotlib.house(plots.style()):
+    with _matplotlib.rc_context(plots.style()):
         first, second = make(), make()
-        free = _svg.markup(_svg.render(first))
+        free = _svg.markup(_svg.to_svg(first))
         layout = Layout.of(first)
         assert layout is not None
         layout.apply(second)
-        assert _svg.markup(_svg.render(second)) == free
+        assert _svg.markup(_svg.to_svg(second)) == free
 
 
 def test_show_displays_html_and_closes_pyplot(monkeypatch: pytest.MonkeyPatch) -> None:
     shown = []
-    monkeypatch.setattr(plots, "display", shown.append)
+    monkeypatch.setattr("lossbook.explorer._still.display", shown.append)
     with matplotlib.rc_context(plots.style()):
         figure, _ = pyplot.subplots()
     plots.show(figure, alt="Empty axes.")
@@ -274,12 +276,12 @@ def test_the_style_can_be_set_for_a_session() -> None:
 
 
 def test_what_a_figure_and_an_alt_are_is_checked_alone() -> None:
-    plots.check_figure("figure", Figure())
-    plots.check_alt("A sentence.")
+    _still.check_figure("figure", Figure())
+    _still.check_alt("A sentence.")
     with pytest.raises(TypeError, match=r"`drawing` should be a matplotlib figure; found str\."):
-        plots.check_figure("drawing", "x")
+        _still.check_figure("drawing", "x")
     with pytest.raises(ValueError, match=r"`alt` should say what the figure shows; found ''\."):
-        plots.check_alt("")
+        _still.check_alt("")
 
 
 def test_a_front_has_its_seeds_within_its_band_and_its_point_on_top() -> None:

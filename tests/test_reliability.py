@@ -12,8 +12,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from lossbook import _bins, reliability
+from lossbook import reliability
 from lossbook.reliability import (
+    _bins,
     brier_score,
     expected_calibration_error,
     fit_platt,

@@ -7,8 +7,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from lossbook import data
-from lossbook.data import digit_scenes
+from lossbook.book import data
+from lossbook.book.data import digit_scenes
 
 
 @pytest.fixture(scope="module")

@@ -21,8 +21,8 @@ from transformers.models.maskformer import modeling_maskformer as maskformer
 from lossbook import sets
 from lossbook.boxes import pairwise_giou, to_xyxy
 from lossbook.sets import _mask_matching, mask_loss
+from lossbook.sets._box_loss import pairwise_box_costs
 from lossbook.sets._points import smallest
-from lossbook.sets.box_loss import pairwise_box_costs
 from tests.tolerances import assert_near
 
 CLASSES = 5

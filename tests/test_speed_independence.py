@@ -16,7 +16,7 @@ from tests.conftest import ROOT
 from tests.patience import GUARD
 
 EXEMPT = {"tests/patience.py"}  # the guard itself
-SOURCES = sorted(path for folder in ("tests", "_ext", "lossbook/claims") for path in (ROOT / folder).rglob("*.py"))
+SOURCES = sorted(path for folder in ("tests", "_ext", "lossbook/book/claims") for path in (ROOT / folder).rglob("*.py"))
 OPENERS = {"tests/browser/conftest.py", "tests/browser/shoot.py"}  # they set how long a page is waited for
 
 WAIT = re.compile(r"(\w+_)?(timeout|deadline)(_\w+)?", re.IGNORECASE)

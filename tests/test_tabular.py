@@ -12,7 +12,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from lossbook import _tabular, decisions
+from lossbook import decisions
+from lossbook.decisions import _tabular
 from tests.tolerances import assert_near
 
 MAKERS = {

@@ -13,7 +13,6 @@ from torch import Tensor
 from lossbook import (
     boxes,
     crossentropy,
-    data,
     decisions,
     fairness,
     focal,
@@ -28,6 +27,7 @@ from lossbook import (
     sets,
     zero_one,
 )
+from lossbook.book import data
 from tests.public import SPECS
 from tests.tolerances import assert_near
 

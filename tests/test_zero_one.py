@@ -153,7 +153,7 @@ def test_degenerate_sets() -> None:
 def test_best_line_beats_the_proxies_on_real_tumours() -> None:
     from sklearn.linear_model import LogisticRegression
 
-    from lossbook import data
+    from lossbook.book import data
 
     features, signs, names = data.breast_cancer()
     pair = features[:, [names.index("worst area"), names.index("worst texture")]]

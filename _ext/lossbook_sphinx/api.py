@@ -45,11 +45,10 @@ OPTIONS = {"autoclass": ["    :members:", "    :special-members: __call__"], "au
 
 
 def modules() -> dict[str, ModuleType]:
-    """The package's public modules by name."""
+    """The package's public modules by name; those that only the book needs come last."""
     import lossbook
 
-    functions = (path.rpartition(".")[2] for path in lossbook._FUNCTIONS.values())
-    return {name: import_module(f"lossbook.{name}") for name in sorted({*lossbook._MODULES, *functions})}
+    return {name: import_module(f"lossbook.{name}") for name in sorted(lossbook._MODULES, key=lambda name: (name.startswith("book"), name))}
 
 
 @cache
@@ -61,7 +60,7 @@ def full_names() -> dict[str, str]:
         found[f"lossbook.{module}"] = f"lossbook.{module}"
         for name in thing.__all__:
             full = f"lossbook.{module}.{name}"
-            found |= {f"{module}.{name}": full, full: full}
+            found |= {f"{module}.{name}": full, f"{module.removeprefix('book.')}.{name}": full, full: full}
             bare.setdefault(name, []).append(full)
     return {name: full[0] for name, full in bare.items() if len(full) == 1 and name not in modules()} | found
 
@@ -93,7 +92,8 @@ class ApiDirective(SphinxDirective):
     def module(self, name: str) -> nodes.section:
         """A module: what it says of itself, then its constants in a line each, then the rest."""
         module, entries = f"lossbook.{name}", list[str]()
-        for key in sorted(modules()[name].__all__, key=lambda key: documenter(getattr(modules()[name], key)) != "autodata"):
+        names = (key for key in modules()[name].__all__ if not inspect.ismodule(getattr(modules()[name], key)))
+        for key in sorted(names, key=lambda key: documenter(getattr(modules()[name], key)) != "autodata"):
             kind = documenter(getattr(modules()[name], key))
             entries += [f".. {kind}:: {module}.{key}", *OPTIONS.get(kind, []), ""]
         return self.section(module, [f".. automodule:: {module}", "", *entries])
@@ -128,7 +128,7 @@ def read(app: Sphinx, what: str, name: str, thing: Any, options: Any, lines: lis
 
 def described(value: Any) -> str:
     """A constant in a line."""
-    from lossbook.atlas import latex
+    from lossbook.book.atlas import latex
 
     if hasattr(value, "formula"):
         return f"The loss ${latex(value.formula)}$. {value.paper.rstrip('.')}."

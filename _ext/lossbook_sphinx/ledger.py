@@ -24,7 +24,7 @@ from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
 if TYPE_CHECKING:
-    from lossbook.claims import Claim
+    from lossbook.book.claims import Claim
 
 LOGGER = logging.getLogger(__name__)
 BOX = re.compile(
@@ -116,7 +116,7 @@ def resolve(app: Sphinx, doctree: nodes.document, docname: str) -> None:
 
 def table(app: Sphinx, docname: str) -> str:
     """The sentence that counts, the filters, and the table."""
-    from lossbook.claims import LEDGER
+    from lossbook.book.claims import LEDGER
 
     pages = {PurePosixPath(page).name: page for page in boxes(app.env)}
     part_of = parts(app.env)
@@ -148,7 +148,7 @@ def count(claims: list[Claim]) -> str:
 
 def filters(part_names: list[str]) -> str:
     """Native controls, hidden until a script is there to obey them."""
-    from lossbook.claims._ledger import VERDICTS
+    from lossbook.book.claims.ledger import VERDICTS
 
     def choice(name: str, label: str, options: dict[str, str]) -> str:
         items = "".join(f'<option value="{html.escape(value)}">{html.escape(text)}</option>' for value, text in {"": "All", **options}.items())
@@ -163,7 +163,7 @@ def filters(part_names: list[str]) -> str:
 
 def row(claim: Claim, box: Box | None, address: str | None, title: str, part: str) -> str:
     """One claim."""
-    from lossbook.claims._ledger import VERDICTS
+    from lossbook.book.claims.ledger import VERDICTS
 
     say = html.escape
     better = "" if claim.verdict == "holds" else f'<p class="ledger-better"><b>Better:</b> {say(claim.corrected)}</p>'

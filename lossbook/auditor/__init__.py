@@ -18,8 +18,10 @@ import torch
 
 from lossbook._core.checks import check_callable, check_choice, check_count, wrong_type, wrong_value
 from lossbook._core.door import plain_arguments
-from lossbook.auditor._bench import AXES, SHAPES, TARGETS, Bench, Check, LossRaised
-from lossbook.auditor._report import Finding, Report, settled
+from lossbook.auditor._bench import AXES, SHAPES, Bench, Check, LossRaised
+from lossbook.auditor._bench import TARGETS as TARGETS
+from lossbook.auditor._finding import Finding, settled
+from lossbook.auditor._report import Report
 
 __all__ = ["Finding", "Report", "audit"]
 
@@ -82,7 +84,7 @@ def audit(
     backend = _backend(compile)
     bench = Bench(loss, kind, SHAPES[kind] if shape is None else _fitting(kind, shape), form, seed)
     with _alone():
-        from lossbook.auditor import _figure, _suites  # with the first audit, and not with every import
+        from lossbook.auditor import _curves, _suites  # with the first audit, and not with every import
 
         try:
             bench.slope(bench.draw())
@@ -91,7 +93,7 @@ def audit(
         properties: dict[str, Any] = {}
         checks = _suites.suite(kind, properties, backend)
         findings = tuple(settled(finding) for check in checks for finding in _tried(check, bench))
-        return Report(name or _called(loss), kind, findings, properties, _figure.curves(bench))
+        return Report(name or _called(loss), kind, findings, properties, _curves.curves(bench))
 
 
 @contextmanager

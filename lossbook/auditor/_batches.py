@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lossbook.auditor._bench import Bench, Case, LossRaised, call, filled_memory, same, shows
-from lossbook.auditor._report import Finding
+from lossbook.auditor._finding import Finding
 
 
 def _is_reduced(bench: Bench) -> bool:

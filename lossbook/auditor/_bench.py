@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from lossbook.auditor._report import Finding
+from lossbook.auditor._finding import Finding
 
 DTYPES = {"float64": torch.float64, "float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 TARGETS = {"margin": ("none",), "binary": ("floats", "labels", "signs"), "multiclass": ("labels", "one_hot"), "boxes": ("boxes",)}

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lossbook.auditor._bench import DTYPES, Bench, Case, LossRaised, call, shows
-from lossbook.auditor._report import Finding, not_supported
+from lossbook.auditor._finding import Finding, not_supported
 
 PAIRS = {  # box, target
     "equal": ((0, 0, 2, 2), (0, 0, 2, 2)),

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lossbook.auditor._bench import Case, LossRaised, shows
-from lossbook.auditor._report import Finding, not_supported
+from lossbook.auditor._finding import Finding, not_supported
 
 Slope = tuple[Tensor, Tensor]  # a value and the gradient in the logits
 

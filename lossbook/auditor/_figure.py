@@ -3,58 +3,30 @@
 from __future__ import annotations
 
 import math
-from typing import Any
-
-import torch
-
-from lossbook.auditor._bench import Bench, Case, LossRaised
-from lossbook.auditor._report import Curves
-
-SCORES = torch.linspace(-6, 6, 121, dtype=torch.float64)
+from typing import Any, NamedTuple
 
 
-def curves(bench: Bench) -> Curves | None:
-    """Numbers to draw, so that a report needs its loss no more; None where the loss raises along the line."""
-    try:
-        return _curves(bench)
-    except LossRaised:
-        return None
+class Curves(NamedTuple):
+    """The loss along one line through its inputs: lines by name, each a number a score, the axis' label, and what the line is."""
+
+    scores: tuple[float, ...]
+    lines: dict[str, tuple[float, ...]]
+    label: str
+    words: str
 
 
 def picture(curves: Curves, name: str, kind: str) -> tuple[Any, str]:
     """A figure, and the sentence that says what it shows."""
-    from lossbook import plots
+    from lossbook.explorer import COLORS, subplots
 
-    figure, axes = plots.subplots(height=2.9)
+    figure, axes = subplots(height=2.9)
     for (title, values), color, dash in zip(curves.lines.items(), ("blue", "orange"), ("-", "--"), strict=False):
-        axes.plot(curves.scores, values, dash, color=plots.COLORS[color], label=title)
+        axes.plot(curves.scores, values, dash, color=COLORS[color], label=title)
     if kind == "margin":
-        axes.plot(curves.scores, [float(score <= 0) for score in curves.scores], ":", color=plots.COLORS["ink"], label="0-1 loss")
+        axes.plot(curves.scores, [float(score <= 0) for score in curves.scores], ":", color=COLORS["ink"], label="0-1 loss")
     finite = [value for values in curves.lines.values() for value in values if math.isfinite(value)]
     low, high = min(finite, default=0.0), max(finite, default=1.0)
     bottom = min(0.0, low)
     axes.set(xlim=(-6, 6), ylim=(bottom, max(bottom, 1.05 * min(high, 12.0)) + 0.05), xlabel=curves.label, ylabel="loss")
     axes.legend(loc="upper right")
     return figure, f"The curve of {name} along {curves.words}, from {low:.3g} to {high:.3g}."
-
-
-def _curves(bench: Bench) -> Curves:
-    if bench.kind == "boxes":
-        cases = {"two boxes of side 2": [_pushed(float(shift)) for shift in SCORES]}
-        return _line(bench, cases, "how far one is pushed sideways", "a push of one box past another")
-    if bench.kind == "multiclass":
-        first = torch.zeros(bench.classes, dtype=torch.float64).index_fill(0, torch.tensor([0]), 1.0)
-        cases = {f"label {label}": [bench.single(score * first, label) for score in SCORES] for label in range(min(2, bench.classes))}
-        return _line(bench, cases, "logit of class 0, the others at 0", "the logit of one class")
-    word, labels = ("margin", {"the loss": 1}) if bench.kind == "margin" else ("logit", {"label 1": 1, "label 0": 0})
-    return _line(bench, {title: [bench.single(score, label) for score in SCORES] for title, label in labels.items()}, word, f"the {word}")
-
-
-def _line(bench: Bench, cases: dict[str, list[Case]], label: str, words: str) -> Curves:
-    lines = {title: tuple(float(bench.value(case).detach().double().mean()) for case in line) for title, line in cases.items()}
-    return Curves(tuple(SCORES.tolist()), lines, label, words)
-
-
-def _pushed(shift: float) -> Case:
-    box = torch.tensor([[shift, 0.0, shift + 2, 2.0]], dtype=torch.float64)
-    return Case(box, torch.tensor([[0.0, 0.0, 2.0, 2.0]], dtype=torch.float64))

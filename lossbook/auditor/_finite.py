@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lossbook.auditor._bench import DTYPES, Bench, Case, LossRaised, call, shows
-from lossbook.auditor._report import Finding, not_supported
+from lossbook.auditor._finding import Finding, not_supported
 
 FAR = (20.0, 100.0, 1e4)
 NEAR = (0.1, 1.0, 5.0, 10.0, 15.0, 20.0, 50.0)

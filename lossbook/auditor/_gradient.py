@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from lossbook.auditor._bench import Bench, Case, call, same, shows, written
-from lossbook.auditor._report import Finding
+from lossbook.auditor._finding import Finding
 
 FINE, BLUNT = (1e-5, 1e-5), (1e-2, 2e-2)  # step of the differences, and tolerance relative to the largest slope: in float64, in float32
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lossbook.auditor._batches import take
 from lossbook.auditor._bench import Bench, Case, LossRaised, call, shows
-from lossbook.auditor._report import Finding
+from lossbook.auditor._finding import Finding
 
 
 def bad_labels(bench: Bench) -> Iterator[Finding]:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lossbook import consistency
 from lossbook.auditor._bench import Bench, Case
-from lossbook.auditor._report import Finding
+from lossbook.auditor._finding import Finding
 
 NEAR = torch.linspace(-8, 8, 4097, dtype=torch.float64)  # a step of 1/256, which floats have exactly
 FAR = torch.logspace(math.log10(8), 4, 400, dtype=torch.float64)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lossbook.auditor._bench import Bench, Case, LossRaised, call, filled_memory, quoted, shows
 from lossbook.auditor._compare import Path, Slope, along, apart
-from lossbook.auditor._report import Finding, not_supported
+from lossbook.auditor._finding import Finding, not_supported
 
 Handed = Callable[[Case], Case]  # a case as the loss gets it
 

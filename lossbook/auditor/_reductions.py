@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from lossbook.auditor._bench import Bench, Case, LossRaised, call, shows
-from lossbook.auditor._report import Finding, not_supported
+from lossbook.auditor._finding import Finding, not_supported
 
 Reducing = Callable[[str], Callable[..., Any]]  # from "none", "sum" or "mean" to the loss with it
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lossbook.auditor._bench import Bench, Case, LossRaised
-from lossbook.auditor._report import Finding
+from lossbook.auditor._finding import Finding
 
 Each = Callable[[Tensor], Tensor]  # scores [M] or [M, K] -> losses [M, K], one column a label
 

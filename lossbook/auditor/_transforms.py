@@ -10,7 +10,7 @@ import torch
 
 from lossbook.auditor._bench import Bench, Case, call
 from lossbook.auditor._compare import Path, Slope, along
-from lossbook.auditor._report import Finding
+from lossbook.auditor._finding import Finding
 
 LOSSY, LOSSY_GRADIENT = 0.02, 0.1  # how far half precision may be off where nothing is wrong: a value, which averages, and one number of a gradient
 EXACT = 1e-5  # how far float32 may be off in another order

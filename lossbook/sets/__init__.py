@@ -4,12 +4,12 @@
 Chapter: sets.
 """
 
+from lossbook.sets._box_loss import BoxSetLoss
+from lossbook.sets._mask_costs import MaskCosts, dice_loss, pairwise_mask_costs
+from lossbook.sets._mask_loss import MaskSetLoss
+from lossbook.sets._matching import Match, match, match_batch
 from lossbook.sets._result import SetLoss
 from lossbook.sets._targets import BoxTargets, MaskTargets
-from lossbook.sets.box_loss import BoxSetLoss
-from lossbook.sets.mask_costs import MaskCosts, dice_loss, pairwise_mask_costs
-from lossbook.sets.mask_loss import MaskSetLoss
-from lossbook.sets.matching import Match, match, match_batch
 
 __all__ = [
     "BoxSetLoss",

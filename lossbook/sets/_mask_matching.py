@@ -7,9 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lossbook.sets._cost_sums import cost_sums
+from lossbook.sets._mask_costs import costs_from, plain_mask_costs, with_ones
 from lossbook.sets._points import corners, read_shared
 from lossbook.sets._traced import padded
-from lossbook.sets.mask_costs import costs_from, plain_mask_costs, with_ones
 
 
 def matching_costs(mask_logits: Tensor, masks: list[Tensor], points: Tensor | None, mask_weight: float, dice_weight: float, *, plain: bool) -> Tensor:

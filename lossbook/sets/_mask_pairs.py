@@ -10,11 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lossbook._core.checks import check_range
+from lossbook._core.focal import plain_focal
 from lossbook._core.memory import fresh_zeros, workspace
-from lossbook._focal_kernel import plain_focal
 from lossbook.sets._cost_sums import ALPHA, GAMMA
+from lossbook.sets._mask_costs import dice_loss
 from lossbook.sets._traced import plain_slope, several
-from lossbook.sets.mask_costs import dice_loss
 
 _PIECE = 2**17  # pixels that are computed together: their temporaries stay in the cache
 

@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lossbook._core.memory import fresh_zeros, workspace
+from lossbook.sets._mask_costs import dice_loss
 from lossbook.sets._mask_pairs import PairLosses, own_slope, plain_gradient, weighted_losses
 from lossbook.sets._points import sampled
-from lossbook.sets.mask_costs import dice_loss
 
 _PIECE = 2**17  # points that are computed together: their temporaries stay in the cache
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from lossbook.sets.matching import Match, matches
+from lossbook.sets._matching import Match, matches
 
 
 @dataclass(frozen=True, eq=False)

@@ -29,8 +29,8 @@ def edit_lock(book: TinyBook) -> None:
 
 
 def add_data(book: TinyBook) -> None:
-    (book.folder / "lossbook/data").mkdir()
-    (book.folder / "lossbook/data/more.gz").write_bytes(b"\x00")
+    (book.folder / "lossbook/book/data").mkdir(parents=True)
+    (book.folder / "lossbook/book/data/more.gz").write_bytes(b"\x00")
 
 
 def add_module(book: TinyBook) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from bs4 import BeautifulSoup, Tag
 
-from lossbook.claims import LEDGER, ClaimBox
-from lossbook.claims._ledger import Measurement
+from lossbook.book.claims import LEDGER, ClaimBox
+from lossbook.book.claims.ledger import Measurement
 from tests.book import site as book
 from tests.book.mini import TinyBook
 

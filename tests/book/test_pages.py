@@ -10,7 +10,7 @@ import pytest
 from bs4 import Tag
 from jupyter_cache import get_cache
 
-from lossbook.claims import LEDGER
+from lossbook.book.claims import LEDGER
 from tests.book import site as book
 
 pytestmark = pytest.mark.site

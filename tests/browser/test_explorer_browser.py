@@ -17,8 +17,8 @@ import pytest
 from matplotlib.figure import Figure
 from playwright.sync_api import Page, expect
 
-from lossbook import _page, plots
-from lossbook.explorer import Explorer, content_security_policy, explore
+from lossbook.book import plots
+from lossbook.explorer import Explorer, _page, content_security_policy, explore
 from tests.browser.conftest import Opener, serious, smallest_text
 from tests.test_explorer import CONTROLS, HOSTILE, drawn, flat, full
 

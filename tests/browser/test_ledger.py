@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import expect
 
-from lossbook.claims import LEDGER
+from lossbook.book.claims import LEDGER
 from tests.book import site as book
 from tests.browser.conftest import Opener
 

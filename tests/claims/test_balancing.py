@@ -7,8 +7,8 @@ import math
 import pytest
 import torch
 
-from lossbook.claims import LEDGER
-from lossbook.claims import balancing as claims
+from lossbook.book.claims import LEDGER
+from lossbook.book.claims import balancing as claims
 
 
 def test_numbers_of_the_ledger() -> None:

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from lossbook import margins
+from lossbook.book.claims import LEDGER
+from lossbook.book.claims import boosting as claims
 from lossbook.boosting import AdaBoost
-from lossbook.claims import LEDGER
-from lossbook.claims import boosting as claims
 
 
 def test_c41_adaboost_by_loops() -> None:

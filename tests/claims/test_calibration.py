@@ -11,9 +11,9 @@ from scipy.integrate import dblquad
 from scipy.optimize import minimize
 
 from lossbook import margins
-from lossbook.claims import LEDGER
-from lossbook.claims import calibration as claims
-from lossbook.claims.calibration import best_line, clean_error, four_points, surrogate_risk
+from lossbook.book.claims import LEDGER
+from lossbook.book.claims import calibration as claims
+from lossbook.book.claims.calibration import best_line, clean_error, four_points, surrogate_risk
 
 
 @pytest.mark.parametrize("name", ["logistic", "exponential", "squared", "hinge"])

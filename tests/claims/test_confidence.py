@@ -12,8 +12,8 @@ from scipy.optimize import minimize_scalar
 from scipy.special import expit
 from scipy.stats import norm
 
-from lossbook.claims import LEDGER
-from lossbook.claims import confidence as claims
+from lossbook.book.claims import LEDGER
+from lossbook.book.claims import confidence as claims
 
 
 def test_c46_the_limit_by_simulation_of_its_own_equations(rng: np.random.Generator) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lossbook.claims import LEDGER
-from lossbook.claims import fairness as claims
+from lossbook.book.claims import LEDGER
+from lossbook.book.claims import fairness as claims
 from lossbook.fairness import ParityFrontier
 
 

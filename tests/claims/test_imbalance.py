@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from lossbook.claims import LEDGER
-from lossbook.claims import imbalance as claims
+from lossbook.book.claims import LEDGER
+from lossbook.book.claims import imbalance as claims
 
 
 def test_numbers_of_the_ledger() -> None:

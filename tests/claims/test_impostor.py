@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from lossbook import claims, linear, margins
-from lossbook.claims.impostor import FarPoints
+from lossbook import linear, margins
+from lossbook.book import claims
+from lossbook.book.claims.impostor import FarPoints
 
 
 def test_c04_the_least_squares_line_gives_up_every_near_positive_and_the_others_none() -> None:

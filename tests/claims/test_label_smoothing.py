@@ -12,8 +12,8 @@ from scipy.optimize import brentq, minimize
 from scipy.special import expit
 from scipy.stats import norm
 
-from lossbook.claims import LEDGER
-from lossbook.claims import label_smoothing as claims
+from lossbook.book.claims import LEDGER
+from lossbook.book.claims import label_smoothing as claims
 
 
 def test_c32_the_separable_weight_follows_the_flow() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lossbook import claims
+from lossbook.book import claims
 
 
 def test_c40_the_step_by_hand() -> None:

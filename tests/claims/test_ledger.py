@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from lossbook.claims import LEDGER
-from lossbook.claims._ledger import VERDICTS
+from lossbook.book.claims import LEDGER
+from lossbook.book.claims.ledger import VERDICTS
 
 CHAPTERS = Path(__file__).parent.parent.parent / "chapters"
 

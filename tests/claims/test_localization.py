@@ -7,8 +7,8 @@ import math
 import pytest
 import torch
 
-from lossbook.claims import LEDGER
-from lossbook.claims import localization as claims
+from lossbook.book.claims import LEDGER
+from lossbook.book.claims import localization as claims
 
 
 def test_the_learned_scores_are_stationary() -> None:

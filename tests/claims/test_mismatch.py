@@ -6,8 +6,8 @@ import pytest
 import torch
 from scipy.stats import binom, norm
 
-from lossbook.claims import LEDGER
-from lossbook.claims import mismatch as claims
+from lossbook.book.claims import LEDGER
+from lossbook.book.claims import mismatch as claims
 from lossbook.consistency import EstimateReport, estimate_report
 
 

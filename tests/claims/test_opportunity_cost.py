@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lossbook.claims import LEDGER
-from lossbook.claims import opportunity_cost as claims
+from lossbook.book.claims import LEDGER
+from lossbook.book.claims import opportunity_cost as claims
 
 
 def test_numbers_of_the_ledger() -> None:

@@ -6,8 +6,8 @@ import math
 
 import pytest
 
-from lossbook.claims import LEDGER
-from lossbook.claims import privacy as claims
+from lossbook.book.claims import LEDGER
+from lossbook.book.claims import privacy as claims
 
 
 def test_numbers_of_the_ledger() -> None:

@@ -11,8 +11,8 @@ from scipy.integrate import quad
 from scipy.optimize import minimize_scalar
 from scipy.stats import entropy, norm
 
-from lossbook.claims import LEDGER
-from lossbook.claims import probability as claims
+from lossbook.book.claims import LEDGER
+from lossbook.book.claims import probability as claims
 
 
 def test_c15_the_plain_formula_in_python_floats() -> None:

@@ -10,8 +10,8 @@ import torch
 from scipy.optimize import brentq, minimize_scalar
 from scipy.special import expit, softmax
 
-from lossbook.claims import LEDGER
-from lossbook.claims import quantization as claims
+from lossbook.book.claims import LEDGER
+from lossbook.book.claims import quantization as claims
 
 
 def test_c37_rounding_errors_drawn_at_random(rng: np.random.Generator) -> None:

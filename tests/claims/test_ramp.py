@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from lossbook import claims, linear, margins
-from lossbook.claims.ramp import clouds, error_of, long_servedio, valleys
+from lossbook import linear, margins
+from lossbook.book import claims
+from lossbook.book.claims.ramp import clouds, error_of, long_servedio, valleys
 
 
 def test_c28_five_margins_by_hand() -> None:

@@ -7,8 +7,8 @@ import math
 import pytest
 import torch
 
-from lossbook.claims import LEDGER
-from lossbook.claims import sets as claims
+from lossbook.book.claims import LEDGER
+from lossbook.book.claims import sets as claims
 from lossbook.sets import match
 
 

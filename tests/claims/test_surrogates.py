@@ -7,7 +7,8 @@ import math
 import pytest
 import torch
 
-from lossbook import claims, margins
+from lossbook import margins
+from lossbook.book import claims
 
 
 def test_c02_the_hinge_has_a_kink_and_the_logistic_loss_has_none() -> None:

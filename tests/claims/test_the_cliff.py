@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from lossbook import claims, margins, zero_one
+from lossbook import margins, zero_one
+from lossbook.book import claims
 
 
 def test_c01_ninety_two_labelings_and_a_gap_of_eight_mistakes() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator
 from importlib import import_module
+from typing import Any
 
 import lossbook
 from tests.public import boxes_and_sets, by_class, by_element, decisions, models
@@ -24,11 +25,15 @@ for family in (by_element, by_class, boxes_and_sets, decisions, models):
 ELSEWHERE = {
     **dict.fromkeys(("claims.claim", "claims.measured", "claims.show", "claims.Claim.measure"), "tests/test_ledger.py"),
     **dict.fromkeys((f"data.{name}" for name in ("breast_cancer", "digits", "sms_spam", "adult", "german", "nuclei")), "tests/test_data.py"),
-    **dict.fromkeys((f"plots.{name}" for name in ("style", "use", "subplots", "to_html", "stylesheet")), "tests/test_plots.py"),
-    **dict.fromkeys(("plots.show", "plots.display"), "tests/test_plots.py"),
+    **dict.fromkeys((f"explorer.{name}" for name in ("style", "use", "subplots", "to_html", "stylesheet", "show", "display")), "tests/test_plots.py"),
+    "plots.front": "tests/test_plots.py",
+    **dict.fromkeys(
+        ("explorer.content_security_policy", "explorer.explore", *(f"explorer.Explorer.{name}" for name in ("frame", "render", "steps", "values"))),
+        "tests/test_explorer.py",
+    ),
     **dict.fromkeys(("decisions.episode_returns", "decisions.rollout_q_values"), "tests/test_episodes.py"),
     "explore": "tests/test_explorer.py",
-    "audit": "tests/test_auditor.py",
+    **dict.fromkeys(("audit", "auditor.audit", "auditor.Report.require", "auditor.Report.to_dict"), "tests/test_auditor.py"),
     **dict.fromkeys(("atlas.chapters", "atlas.latex"), "tests/test_atlas.py"),
 }
 
@@ -36,8 +41,8 @@ ELSEWHERE = {
 def public_names() -> Iterator[str]:
     """Functions, classes that compute, their methods, and losses that are records, of every public module: "module.name" or "module.Class.method"."""
     yield from (name for name in lossbook.__all__ if callable(getattr(lossbook, name)))
-    for module_name in (name for name in lossbook.__all__ if inspect.ismodule(getattr(lossbook, name))):
-        module = import_module(f"lossbook.{module_name}")
+    for full in lossbook._MODULES:
+        module, module_name = import_module(f"lossbook.{full}"), full.removeprefix("book.")
         for name in module.__all__:
             value = getattr(module, name)
             if inspect.isclass(value):
@@ -45,6 +50,16 @@ def public_names() -> Iterator[str]:
                 yield from (f"{module_name}.{name}.{key}" for key in methods if not _is_record_method(value, key))
             elif callable(value) and not name.startswith("_"):
                 yield f"{module_name}.{name}"
+
+
+def found(name: str) -> tuple[Any, Any]:
+    """What a public name stands for, and whose it is."""
+    module, *parts = name.split(".")
+    full = next((one for one in lossbook._MODULES if one.rpartition(".")[2] == module), None)
+    owner, thing = lossbook, import_module(f"lossbook.{full}") if full else getattr(lossbook, module)
+    for part in parts:
+        owner, thing = thing, getattr(thing, part)
+    return owner, thing
 
 
 def _is_said(key: str) -> bool:

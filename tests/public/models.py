@@ -11,7 +11,8 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from lossbook import boosting, data, linear, multitask, zero_one
+from lossbook import boosting, linear, multitask, zero_one
+from lossbook.book import data
 from tests.public.by_element import PLAIN
 from tests.public.kinds import MODERATE, REDUCTIONS, UNIT, Arguments, Bad, Spec, always, array, choice, count, floats, number, signs, tensor
 

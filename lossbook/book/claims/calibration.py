@@ -1,0 +1,338 @@
+"""The claims of the chapter calibration: what a calibrated loss promises, to whom, and at what price."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from lossbook import margins
+from lossbook.book.claims.ledger import Measurement, claim, measured
+from lossbook.consistency import calibration_check, conditional_risk, excess_risk_bound, minimal_risk, psi_transform
+from lossbook.linear import fit_linear
+from lossbook.multiclass import Rule, crammer_singer, optimal_scores
+
+GAP = 1 / 50
+SMOOTH = ("logistic", "exponential", "squared")
+
+
+class Sample(NamedTuple):
+    """Points [N, D] and how much of the data lies at each with label +1 and with label -1, [N] each, summing to 1."""
+
+    points: Tensor
+    positive: Tensor
+    negative: Tensor
+
+
+def four_points(gap: float, flip: float) -> Sample:
+    """Long and Servedio's points, all of them +1, with a share `flip` of the labels reversed: one far out, two penalisers, one puller.
+
+    Every score w·x with w = (1, 0) has the right sign. References: Long, Servedio, "Random classification noise defeats all convex potential
+    boosters", 2010.
+    """
+    points = torch.tensor([[1, 0], [gap, -gap], [gap, -gap], [gap, 5 * gap]], dtype=torch.float64)
+    quarter = torch.full((4,), 0.25, dtype=torch.float64)
+    return Sample(points, (1 - flip) * quarter, flip * quarter)
+
+
+def drawn(sample: Sample, size: int, seed: int) -> Sample:
+    """`size` independent examples from the same distribution."""
+    probs = torch.cat([sample.positive, sample.negative])
+    draws = torch.multinomial(probs, size, replacement=True, generator=torch.Generator().manual_seed(seed))
+    positive, negative = (torch.bincount(draws, minlength=len(probs)).double() / size).chunk(2)
+    return Sample(sample.points, positive, negative)
+
+
+def expected_loss(name: str, sample: Sample, weights: Tensor) -> Tensor:
+    """The expected loss of the linear score w·x."""
+    loss, scores = margins.LOSSES[name], sample.points @ weights
+    return sample.positive @ loss(scores) + sample.negative @ loss(-scores)
+
+
+def surrogate_risk(name: str, sample: Sample, weights: Tensor) -> float:
+    return float(expected_loss(name, sample, weights))
+
+
+def best_line(name: str, sample: Sample) -> Tensor:
+    """The weights [D] of least surrogate risk among all linear scores.
+
+    The unhinged risk 1 - w·Σ(p - q)x has no least value; its descent direction is returned.
+    """
+    points, positive, negative = sample
+    if name == "unhinged":
+        return (positive - negative) @ points
+    features, signs = torch.cat([points, points]), torch.tensor([1, -1]).repeat_interleave(len(points))
+    weight = torch.cat([positive, negative]) * len(signs)
+    return fit_linear(features, signs, loss=name, weight=weight, solver="newton", intercept="none", tolerance=1e-14).weights
+
+
+def clean_error(sample: Sample, weights: Tensor) -> float:
+    """The share of the points, all truly +1, whose score is not positive."""
+    return float(margins.zero_one(sample.points @ weights) @ (sample.positive + sample.negative))
+
+
+def noisy_error(sample: Sample, weights: Tensor) -> float:
+    """The 0-1 risk on the labels as they come."""
+    return surrogate_risk("zero_one", sample, weights)
+
+
+@claim(
+    "C09",
+    statement="By sliding down the surrogate's bowl we land near the minimum of the 0-1 loss.",
+    verdict="conditional",
+    corrected="In a class that is rich enough, yes. In a restricted class the exact minimiser of a calibrated loss can be wrong on half of the "
+    "points although some member of the class is right on all of them.",
+    chapter="calibration",
+    references=("long2010random", "bendavid2012minimizing"),
+    quantity="error on the true labels of the best logistic line on four points, a fifth of the labels flipped, where another line has error 0",
+)
+def lands_near(seed: int) -> Measurement:
+    noisy = four_points(GAP, 0.2)
+    samples = [drawn(noisy, 4000, 20 * seed + draw) for draw in range(20)]
+    fits = [best_line("logistic", sample) for sample in samples]
+    misled = sum(clean_error(noisy, weights) == 0.5 for weights in fits)
+    unhinged = sum(clean_error(noisy, best_line("unhinged", sample)) == 0 for sample in samples)
+    others = [clean_error(noisy, best_line(name, noisy)) for name in ("hinge", "exponential", "squared")]
+    few_flips = clean_error(noisy, best_line("logistic", four_points(GAP, 0.02)))
+    wide = [clean_error(noisy, best_line("logistic", four_points(0.1, flip))) for flip in (0.05, 0.2, 0.4)]
+    right = clean_error(noisy, torch.tensor([1.0, 0.0], dtype=torch.float64))
+    found = best_line("logistic", noisy)
+    return measured(
+        clean_error(noisy, found),
+        0.5,  # the two penalisers, half of the points
+        0.0,
+        conditions=misled == 20 and unhinged == 20 and others == [0.5] * 3 and few_flips == 0 and wide == [0.0] * 3 and right == 0,
+        error_of_the_vertical_line=right,
+        margin_of_the_penalisers=float(noisy.points[1] @ found),
+        samples_out_of_20_that_mislead_the_logistic_loss=misled,
+        samples_out_of_20_that_mislead_the_unhinged_loss=20 - unhinged,
+        error_with_2_percent_flips=few_flips,
+        error_with_points_five_times_as_wide=wide[1],
+    )
+
+
+@claim(
+    "C25",
+    statement="For a calibrated loss, driving the surrogate risk to its minimum guarantees that the 0-1 risk goes to its minimum.",
+    verdict="conditional",
+    corrected="The guarantee ψ(excess 0-1 risk) ≤ excess surrogate risk counts both excesses from the infimum over all measurable scores. Inside a "
+    "restricted class the surrogate risk can be at its minimum there while the 0-1 risk is not.",
+    chapter="calibration",
+    references=("bartlett2006convexity", "zhang2004statistical", "long2013consistency"),
+    quantity="0-1 risk above the best line's, at the exact minimum of the logistic risk over lines",
+)
+def guarantee(seed: int) -> Measurement:
+    noisy = four_points(GAP, 0.2)
+    found = best_line("logistic", noisy)
+    gradient = torch.func.grad(lambda weights: expected_loss("logistic", noisy, weights))(found)
+    excess = noisy_error(noisy, found) - noisy_error(noisy, torch.tensor([1.0, 0.0], dtype=torch.float64))
+    generator = torch.Generator().manual_seed(seed)
+    eta, scores = torch.rand(1000, 6, generator=generator).double(), 3 * torch.randn(1000, 6, generator=generator).double()
+    mistakes = (torch.where(scores > 0, 1 - eta, eta) - torch.minimum(eta, 1 - eta)).mean(dim=1)
+    slack = {}
+    for name in ("hinge", "logistic", "exponential", "squared"):
+        loss = margins.LOSSES[name]
+        surrogate = (conditional_risk(loss, eta, scores) - loss.minimal_risk(eta)).mean(dim=1)
+        slack[name] = float((surrogate - psi_transform(loss, mistakes)).min())
+    unrestricted = surrogate_risk("logistic", noisy, found) - float(minimal_risk(margins.logistic, 0.8))
+    allowed = float(excess_risk_bound(margins.logistic, unrestricted))
+    return measured(
+        excess,
+        0.5 * (1 - 2 * 0.2),  # half of the points, each of which loses 1 - 2·0.2 by a wrong sign
+        1e-12,
+        conditions=min(slack.values()) >= -1e-9 and float(gradient.norm()) < 1e-9 and excess <= allowed,
+        slope_of_the_logistic_risk_there=float(gradient.norm()),
+        logistic_risk_above_the_best_of_all_functions=unrestricted,
+        excess_that_the_theorem_allows=allowed,
+        smallest_slack_of_the_theorem_on_1000_random_problems=min(slack.values()),
+    )
+
+
+@claim(
+    "C26",
+    statement="Standard convex losses such as the hinge and cross-entropy are classification-calibrated.",
+    verdict="conditional",
+    corrected="A convex margin loss is calibrated exactly when it has a negative slope at 0. Hinge, logistic and exponential do, and so does the "
+    "squared error; the perceptron loss does not. With three classes or more cross-entropy is consistent, and the hinges of Crammer-Singer and "
+    "Weston-Watkins are not.",
+    chapter="calibration",
+    references=("bartlett2006convexity", "tewari2007consistency", "lee2004multicategory"),
+    quantity="ψ(1/2) of the logistic loss, by search",
+)
+def which_are_calibrated(seed: int) -> Measurement:
+    half = 0.5
+    psi = {name: float(psi_transform(margins.LOSSES[name], half)) for name in ("hinge", *SMOOTH, "perceptron")}
+    closed = {"hinge": half, "exponential": 1 - math.sqrt(1 - half**2), "squared": half**2, "perceptron": 0.0}
+    agree = all(abs(psi[name] - value) < 1e-6 for name, value in closed.items())
+    calibrated = [calibration_check(margins.LOSSES[name]).is_calibrated for name in psi]
+    nobody_above_half = torch.tensor([0.4, 0.3, 0.3], dtype=torch.float64)
+    pairs: tuple[tuple[Rule, list[float]], ...] = (("crammer_singer", [0.4, 0.3, 0.3]), ("weston_watkins", [0.4, 0.35, 0.25]))
+    fail = [not optimal_scores(torch.tensor(probs, dtype=torch.float64), rule=rule).is_consistent for rule, probs in pairs]
+    succeed = [optimal_scores(nobody_above_half, rule=rule).is_consistent for rule in ("lee_lin_wahba", "cross_entropy")]
+    right = crammer_singer(torch.tensor([2.0, -1.0, -1.0]).double().expand(3, 3) / 3, torch.arange(3), reduction="none")
+    return measured(
+        psi["logistic"],
+        (1.5 * math.log(1.5) + 0.5 * math.log(0.5)) / 2,  # [(1+θ)ln(1+θ) + (1-θ)ln(1-θ)]/2
+        1e-6,
+        conditions=agree and calibrated == [True] * 4 + [False] and all(fail) and all(succeed),
+        hinge=psi["hinge"],
+        exponential=psi["exponential"],
+        squared_error=psi["squared"],
+        perceptron=psi["perceptron"],
+        Crammer_Singer_risk_of_equal_scores=optimal_scores(nobody_above_half, rule="crammer_singer").risk,
+        Crammer_Singer_risk_of_the_right_order=float(right @ nobody_above_half),
+    )
+
+
+def logistic_series(theta: float) -> float:
+    """ψ of the logistic loss as Σ θ^2k / (2k (2k-1)): no logarithm, no search."""
+    return sum(theta ** (2 * k) / (2 * k * (2 * k - 1)) for k in range(1, 200))
+
+
+def _inverse_of_the_series(excess: float) -> float:
+    low, high = 0.0, 1.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if logistic_series(middle) <= excess else (low, middle)
+    return low
+
+
+@claim(
+    "C27",
+    statement="For cross-entropy the excess loss of a mistake shrinks quadratically with the point's difficulty, ψ(r) ≈ r²/2, and this rapid "
+    "decay is the mark of a well-behaved surrogate.",
+    verdict="false",
+    corrected="Near a coin flip (r = |2η - 1| small, a hard point) a wrong decision may cost only ψ(r) ≈ r²/2 nats of excess log loss. So the excess "
+    "error can be as large as √(2 × excess log loss); the hinge, ψ(r) = r, gives a linear guarantee. The quadratic is the price of smoothness.",
+    chapter="calibration",
+    references=("bartlett2006convexity", "frongillo2021surrogate", "mao2024universal", "tsybakov2004optimal"),
+    quantity="excess error that an excess log loss of 0.005 nats allows",
+)
+def price_of_smoothness(seed: int) -> Measurement:
+    excess = 0.005
+    allowed = {name: float(excess_risk_bound(margins.LOSSES[name], excess)) for name in ("hinge", *SMOOTH)}
+    tenth = float(psi_transform(margins.logistic, 0.1))
+    formula = abs(tenth - 0.1**2 / 2) < 1e-5 and abs(tenth - logistic_series(0.1)) < 1e-9
+    coin = 0.55  # a score just below 0: excess error 0.1, and this much excess log loss, so the bound is reached
+    attained = float(conditional_risk(margins.logistic, coin, torch.zeros((), dtype=torch.float64)) - minimal_risk(margins.logistic, coin))
+    small = torch.tensor([0.005, 0.02], dtype=torch.float64)
+    slopes = {name: _log_slope(small, psi_transform(margins.LOSSES[name], small)) for name in ("hinge", "logistic")}
+    # Not the worst case: eta uniform, score off by delta everywhere. Then (delta²/16) / (delta²/12) = 3/4 as delta vanishes.
+    eta = (torch.arange(200_000, dtype=torch.float64) + 0.5) / 200_000
+    scores = torch.logit(eta) + 0.05
+    mistakes = torch.where(scores > 0, 1 - eta, eta) - torch.minimum(eta, 1 - eta)
+    average = mistakes.mean() / (conditional_risk(margins.logistic, eta, scores) - margins.logistic.minimal_risk(eta)).mean()
+    return measured(
+        allowed["logistic"],
+        _inverse_of_the_series(excess),
+        1e-6,
+        conditions=formula
+        and abs(attained - tenth) < 1e-9
+        and allowed["logistic"] > 10 * allowed["hinge"]
+        and abs(slopes["hinge"] - 1) < 1e-6
+        and abs(slopes["logistic"] - 2) < 1e-3
+        and abs(float(average) - 0.75) < 0.01,
+        ψ_at_one_tenth=tenth,
+        the_same_for_the_hinge=allowed["hinge"],
+        for_the_squared_error=allowed["squared"],
+        for_the_exponential_loss=allowed["exponential"],
+        growth_exponent_of_logistic_ψ_near_0=slopes["logistic"],
+        growth_exponent_of_hinge_ψ=slopes["hinge"],
+        ratio_of_the_two_excesses_when_η_is_uniform=float(average),
+    )
+
+
+def _log_slope(theta: Tensor, psi: Tensor) -> float:
+    return float((psi.log().diff() / theta.log().diff())[0])
+
+
+@claim(
+    "X02",
+    statement="With three classes, the hinges of Crammer-Singer and Weston-Watkins often have no unique best class where the likeliest class is "
+    "plain; Lee-Lin-Wahba's always has.",
+    verdict="holds",
+    corrected="Crammer-Singer fails where no class has probability above 1/2, Weston-Watkins where besides the second likeliest exceeds 1/3.",
+    chapter="calibration",
+    references=("tewari2007consistency", "lee2004multicategory"),
+    quantity="share of 60 random distributions over three classes at which Crammer-Singer's best scores do not single out the likeliest",
+)
+def multiclass_consistency(seed: int) -> Measurement:
+    import numpy as np
+
+    draws = torch.from_numpy(np.random.default_rng(seed).dirichlet([4.0, 4.0, 4.0], size=60))
+    rules: tuple[Rule, ...] = ("crammer_singer", "weston_watkins", "lee_lin_wahba", "cross_entropy")
+    fails = {rule: torch.tensor([not optimal_scores(probs, rule=rule).is_consistent for probs in draws]) for rule in rules}
+    first, second, _ = draws.sort(dim=1, descending=True).values.unbind(1)
+    expected = {"crammer_singer": first < 0.5, "weston_watkins": (first < 0.5) & (second > 1 / 3)}
+    none = torch.zeros(60, dtype=torch.bool)
+    # P(no share above 1/2) under Dirichlet(4, 4, 4): each share is Beta(4, 8), so 1 - 3 P(Binomial(11, 1/2) <= 3) = 0.660.
+    population = 1 - 3 * sum(math.comb(11, k) for k in range(4)) / 2**11
+    share = float(fails["crammer_singer"].double().mean())
+    return measured(
+        share,
+        float(expected["crammer_singer"].double().mean()),
+        0.0,
+        conditions=all(torch.equal(fails[rule], expected.get(rule, none)) for rule in rules) and abs(share - population) < 5 * math.sqrt(0.25 / 60),
+        Weston_Watkins=float(fails["weston_watkins"].double().mean()),
+        Lee_Lin_Wahba=float(fails["lee_lin_wahba"].double().mean()),
+        cross_entropy=float(fails["cross_entropy"].double().mean()),
+        Crammer_Singer_over_all_such_distributions=population,
+    )
+
+
+def _sigma(score: float) -> float:
+    return 1 / (1 + math.exp(-score))
+
+
+def _critical_flip(gap: float) -> float:
+    """The noise at which the best logistic line on the four points gives the penalisers a score of exactly 0, from its two stationary equations.
+
+    With w = (a, a) the scores are a, 0, 0, 6ga, and D(s) = σ(s) - (1 - ρ) must satisfy D(a) + 2g D(0) + g D(6ga) = 0 and -2 D(0) + 5 D(6ga) = 0.
+    So σ(6ga) = 0.8 - 0.6ρ and σ(a) = (1 - ρ) + 2.4 g (1/2 - ρ): one equation in ρ once a is eliminated.
+    """
+
+    def logit(p: float) -> float:
+        return math.log(p / (1 - p)) if p < 1 else math.inf
+
+    low, high = 1e-9, 0.25
+    for _ in range(80):
+        flip = (low + high) / 2
+        still_right = 6 * gap * logit(1 - flip + 2.4 * gap * (0.5 - flip)) > logit(0.8 - 0.6 * flip)
+        low, high = (flip, high) if still_right else (low, flip)
+    return low
+
+
+@claim(
+    "X03",
+    statement="Consistency inside a class H is another matter than consistency among all functions; there is a sharp noise level from which the "
+    "best logistic line errs on half of the four points.",
+    verdict="holds",
+    corrected="The theorem for a class H has a further term, the part of the surrogate risk that no member of H can remove. For lines on the four "
+    "points it is never zero, and from about 2.3% flipped labels on it hides a 0-1 risk that is far from the best in H.",
+    chapter="calibration",
+    references=("long2010random", "long2013consistency", "awasthi2022consistency", "mao2023consistency"),
+    quantity="share of flipped labels from which the best logistic line misjudges the penalisers, gap 1/50",
+)
+def restricted_class(seed: int) -> Measurement:
+    low, high = 0.001, 0.2
+    for _ in range(24):
+        flip = (low + high) / 2
+        right = clean_error(four_points(GAP, flip), best_line("logistic", four_points(GAP, flip))) == 0
+        low, high = (flip, high) if right else (low, flip)
+    errors = {flip: clean_error(four_points(GAP, flip), best_line("logistic", four_points(GAP, flip))) for flip in (0.02, 0.05, 0.1, 0.3, 0.4)}
+    gaps = [surrogate_risk("logistic", four_points(GAP, f), best_line("logistic", four_points(GAP, f))) - _entropy(f) for f in errors]
+    return measured(
+        high,
+        _critical_flip(GAP),
+        1e-6,
+        conditions=list(errors.values()) == [0.0, 0.5, 0.5, 0.5, 0.5] and min(gaps) > 0.01,
+        error_just_below=errors[0.02],
+        error_at_5_percent=errors[0.05],
+        logistic_risk_that_no_line_can_remove_at_5_percent=gaps[1],
+    )
+
+
+def _entropy(p: float) -> float:
+    return -p * math.log(p) - (1 - p) * math.log(1 - p)

@@ -1,0 +1,145 @@
+"""Claims of the chapter the-cliff: mistakes are hard to minimise, their floor is not zero, and their slope says nothing."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from lossbook import margins
+from lossbook.book.claims.ledger import Measurement, claim, measured
+from lossbook.zero_one import best_line, count_dichotomies, smoothed_risk
+
+CHAPTER = "the-cliff"
+
+
+class Cloud(NamedTuple):
+    """Points [N, 2] float64, signs [N]."""
+
+    features: Tensor
+    signs: Tensor
+
+
+def cloud(count: int, distance: float, generator: torch.Generator) -> Cloud:
+    """Two normal clouds of spread 1 around (±distance, 0), with random signs."""
+    signs = (2 * torch.randint(0, 2, (count,), generator=generator) - 1).double()
+    noise = torch.randn(count, 2, generator=generator, dtype=torch.float64)
+    return Cloud(noise + signs[:, None] * torch.tensor([distance, 0.0], dtype=torch.float64), signs)
+
+
+def labelings(points: Tensor) -> int:
+    """How many ways lines really split the points: through every two of them, with those two on either side. No formula is used."""
+    found = set()
+    for i in range(len(points)):
+        for j in range(i):
+            ray, offsets = points[i] - points[j], points - points[j]
+            sides = torch.sign(ray[0] * offsets[:, 1] - ray[1] * offsets[:, 0])
+            for first, second in ((1, 1), (1, -1), (-1, 1), (-1, -1)):
+                sides[i], sides[j] = first, second
+                found |= {tuple(sides.tolist()), tuple((-sides).tolist())}
+    return len(found)
+
+
+def training_errors(features: Tensor, signs: Tensor) -> dict[str, int]:
+    """Mistakes on their own training points of the exact line and of the lines that three proxies choose."""
+    from sklearn.linear_model import LinearRegression, LogisticRegression
+    from sklearn.svm import SVC
+
+    x, y = features.numpy(), signs.numpy()
+    scores = {
+        "logistic": LogisticRegression(C=1e4).fit(x, y).decision_function(x),
+        "hinge": SVC(kernel="linear", C=1).fit(x, y).decision_function(x),
+        "squared": LinearRegression().fit(x, y).predict(x),
+    }
+    return {"exact": best_line(features, signs).errors} | {name: int((y * score <= 0).sum()) for name, score in scores.items()}
+
+
+@claim(
+    "C01",
+    statement="Minimising the number of mistakes directly is computationally intractable.",
+    verdict="conditional",
+    corrected="Minimising mistakes is NP-hard as the number of measurements grows. With that number fixed it takes polynomial time, n² log n "
+    "steps in the plane; and where some plane makes no mistake at all, a linear program finds it.",
+    chapter=CHAPTER,
+    references=("johnson1978densest", "bendavid2003difficulty", "feldman2012agnostic", "cover1965geometrical", "nguyen2013algorithms"),
+    quantity="ways in which lines split ten points in the plane",
+)
+def intractable(seed: int) -> Measurement:
+    generator = torch.Generator().manual_seed(seed)
+    split = labelings(torch.randn(10, 2, generator=generator, dtype=torch.float64))
+    features, signs = cloud(60, 1.5, generator)
+    features[:6], signs[:6] = torch.tensor([-12.0, 0.0], dtype=torch.float64), 1.0  # six points far on the wrong side
+    errors = training_errors(features, signs)
+    # Of 60 points, with six that no sensible line gets right, the proxies lose about half: 28.3 of 60 [22, 32] against 7.9 [6, 10] over 20 seeds.
+    conditions = all(errors["exact"] <= errors[name] for name in errors) and errors["logistic"] - errors["exact"] >= 8
+    return measured(
+        split,
+        count_dichotomies(10, 2),  # Cover: 2 (1 + 9 + 36) = 92
+        0,
+        conditions=conditions,
+        **{f"mistakes_of_60_{name}": number for name, number in errors.items()},
+        labelings_of_20_points_in_10_dimensions=count_dichotomies(20, 10),
+        all_labelings_of_20_points=2**20,
+    )
+
+
+@claim(
+    "C05",
+    statement="The aim is to bring the total loss as close to zero as possible.",
+    verdict="conditional",
+    corrected="The aim is to bring it close to the Bayes risk, E min(η, 1 - η), which is zero only where the measurements settle the label.",
+    chapter=CHAPTER,
+    references=("bartlett2006convexity",),
+    quantity="Bayes risk of two normal classes around ±1",
+)
+def floor(seed: int) -> Measurement:
+    x = torch.linspace(-12, 12, 24_001, dtype=torch.float64)
+    density = (torch.exp(-((x - 1) ** 2) / 2) + torch.exp(-((x + 1) ** 2) / 2)) / (2 * math.sqrt(2 * math.pi))
+    eta = torch.sigmoid(2 * x)  # the log odds of N(1, 1) against N(-1, 1) are ((x + 1)² - (x - 1)²) / 2 = 2x
+    bayes = torch.trapezoid(density * margins.zero_one.minimal_risk(eta), x)
+    generator, count = torch.Generator().manual_seed(seed), 200_000
+    signs = (2 * torch.randint(0, 2, (count,), generator=generator) - 1).double()
+    drawn = signs + torch.randn(count, generator=generator, dtype=torch.float64)
+    shares = torch.stack([margins.zero_one(signs * (drawn - cut)).mean() for cut in torch.arange(-1, 1.01, 0.1)])
+    expected = math.erfc(1 / math.sqrt(2)) / 2  # Φ(-1) = 0.158655
+    spread = math.sqrt(expected * (1 - expected) / count)
+    conditions = bool(abs(shares[10] - expected) < 5 * spread) and bool(shares.min() > expected - 5 * spread)  # five sigmas
+    least = float(shares.min())
+    return measured(
+        float(bayes), expected, 1e-5, conditions=conditions, share_of_mistakes_at_the_best_cut=float(shares[10]), least_share_over_21_cuts=least
+    )
+
+
+@claim(
+    "C06",
+    statement="The 0-1 loss is flat, so gradient descent has no idea which direction to take.",
+    verdict="conditional",
+    corrected="The count of mistakes has gradient zero almost everywhere, so plain gradient descent stands still. Averaged over trembling "
+    "weights it is the smooth Φ(-y w·x / (σ|x|)), which descent can follow, although not always to the best place.",
+    chapter=CHAPTER,
+    references=("williams1992simple", "nguyen2013algorithms"),
+    quantity="directional differences, of 1000, that are exactly zero",
+)
+def flat(seed: int) -> Measurement:
+    generator = torch.Generator().manual_seed(seed)
+    features, signs = cloud(200, 1.0, generator)
+
+    def risk(weights: Tensor) -> Tensor:
+        return margins.zero_one(signs * (features @ weights)).mean()
+
+    starts, steps = torch.randn(2, 1000, 2, generator=generator, dtype=torch.float64)
+    zeros = sum(int(risk(weights + 1e-9 * step) == risk(weights)) for weights, step in zip(starts, steps, strict=True))
+
+    weights = torch.tensor([0.0, 1.0], dtype=torch.float64, requires_grad=True)  # at a right angle to the direction that matters
+    (gradient,) = torch.autograd.grad(risk(weights), weights)
+    before = float(risk(weights.detach()))
+    for _ in range(100):
+        (downhill,) = torch.autograd.grad(smoothed_risk(weights, features, signs), weights)
+        weights = (weights - 2 * downhill).detach().requires_grad_()
+    after = float(risk(weights.detach()))
+    # Bayes: Φ(-1) = .159; 200 points put .026 around it, so .16 ± 5 sigmas ends below .29, and a coin's .5 above .32.
+    slope = float(gradient.norm())
+    conditions = slope == 0 and before > 0.32 and after < 0.29
+    return measured(zeros, 1000, 0, conditions=conditions, gradient_norm=slope, error_before_smoothed_descent=before, error_after=after)

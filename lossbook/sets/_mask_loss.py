@@ -1,0 +1,226 @@
+"""The loss of a set of masks: MaskFormer's on whole masks, Mask2Former's on sampled points."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lossbook._core.checks import check_count, check_finite, check_floating, check_number, check_range, check_same_device, wrong_value
+from lossbook._core.door import full_precision, plain_arguments
+from lossbook.sets._class_loss import class_loss
+from lossbook.sets._mask_matching import matching_costs
+from lossbook.sets._mask_pairs import Group, PairLosses, pair_losses
+from lossbook.sets._matching import assign, pairs_by_image
+from lossbook.sets._point_pairs import point_pair_losses
+from lossbook.sets._points import drawn_points, read_own, uncertain_places
+from lossbook.sets._result import SetLoss, set_loss
+from lossbook.sets._targets import Objects, Pairs, at_least_one, averaged_over_ranks, check_weights, read_pairs, read_targets
+
+
+class MaskSetLoss(torch.nn.Module):
+    r"""The loss of a set of masks: match queries to objects one to one, then pay for class, pixels and dice of each pair.
+
+    The matching minimises Σ −class_weight · p_q(label) + mask_weight · C_mask + dice_weight · C_dice over a layer's queries of an image; the loss is
+    class_weight · CE + mask_weight · Σ L_mask / n + dice_weight · Σ L_dice / n, where queries without a partner are to say "no object", at
+    weight `no_object_weight`, and n is the number of objects in the batch (1 if there is none).
+
+    Args:
+        num_classes: K; the logits have K + 1 columns, the last is "no object".
+        class_weight, mask_weight, dice_weight: weights in the matching and in the loss, >= 0. MaskFormer's are 1, 20, 1, Mask2Former's 2, 5, 5.
+        no_object_weight: weight of "no object" in the cross-entropy, whose mean divides by the sum of the weights met.
+        num_points: None is MaskFormer: L_mask is the focal loss (α = 0.25, γ = 2, a mean over all pixels). A number is Mask2Former: L_mask is
+            cross-entropy at that many points of each mask (12544 in the paper).
+        oversample, importance: with `num_points`, L_mask and L_dice look at the `importance` share of the points that is least certain among
+            `oversample` times as many random ones, and at new random points for the rest.
+
+    Call with:
+        logits: [B, Q, K+1], or [L, B, Q, K+1] for L decoder layers, each matched on its own.
+        mask_logits: [B, Q, H, W] or [L, B, Q, H, W].
+        targets: B `MaskTargets`, or mappings with `labels` [N] and `masks` [N, H', W'] of 0 and 1; one size H' x W' for the batch. An image may
+            have no objects, and then masks of any size, or more than Q. Whole masks are matched at the predictions' resolution and compared at
+            the targets'.
+        points: with `num_points`: [P, 2] or [B, P, 2] in [0, 1], (x, y), to use for matching and loss in place of random ones.
+        generator: with `num_points`: where random points come from.
+
+    Returns:
+        `SetLoss(total, parts, ...)`, parts "class", "mask" and "dice"; float32 for half-precision predictions.
+
+    Raises:
+        TypeError: predictions that are not floating point, targets without the two fields, labels that are not integers.
+        ValueError: another shape, labels out of range, masks outside [0, 1] or without pixels, NaN or infinite costs, negative weights, two devices.
+
+    Example:
+        >>> criterion = MaskSetLoss(num_classes=2)
+        >>> mask_logits = torch.tensor([[[[-9.0, 9.0]], [[9.0, -9.0]]]])
+        >>> loss = criterion(torch.zeros(1, 2, 3), mask_logits, [{"labels": torch.tensor([1]), "masks": torch.tensor([[[1, 0]]])}])
+        >>> loss.matches[0].queries, loss.parts["dice"] < 1e-3
+        (tensor([1]), tensor(True))
+
+    Reference:
+        B. Cheng et al., Per-pixel classification is not all you need, 2021, sections 3.2 and 3.3; Masked-attention mask transformer, 2022,
+        section 3.3. Points: A. Kirillov et al., PointRend, 2020, section 3.
+
+    Conventions:
+        The matching sees −p, the loss −ln p. Every layer's loss is added with the same weights. Under `torch.distributed` the number of objects
+        and the sum of the class weights are averaged over the ranks, so that averaged gradients are those of one process.
+        Compiled, exported, mapped or without values it is made of torch's own operations, and the matching, done on the host, is one of them.
+    """
+
+    __call__: Callable[..., SetLoss]  # torch says Any
+
+    @plain_arguments
+    def __init__(
+        self,
+        num_classes: int,
+        *,
+        class_weight: float = 1.0,
+        mask_weight: float = 20.0,
+        dice_weight: float = 1.0,
+        no_object_weight: float = 0.1,
+        num_points: int | None = None,
+        oversample: float = 3.0,
+        importance: float = 0.75,
+    ) -> None:
+        super().__init__()
+        check_count("num_classes", num_classes)
+        if num_points is not None:
+            check_count("num_points", num_points)
+        check_number("oversample", oversample, low=1)
+        check_number("importance", importance, low=0, high=1)
+        self.num_classes = num_classes
+        self.weights = check_weights(class_weight=class_weight, mask_weight=mask_weight, dice_weight=dice_weight)
+        self.no_object_weight = check_weights(no_object_weight=no_object_weight)["no_object"]
+        self.num_points, self.oversample, self.importance = num_points, oversample, importance
+
+    def extra_repr(self) -> str:
+        settings = {f"{name}_weight": weight for name, weight in self.weights.items()} | {"no_object_weight": self.no_object_weight}
+        points = {"num_points": self.num_points, "oversample": self.oversample, "importance": self.importance} if self.num_points else {}
+        return ", ".join([f"num_classes={self.num_classes}", *(f"{name}={value:g}" for name, value in (settings | points).items())])
+
+    @full_precision
+    def forward(
+        self,
+        logits: Tensor,
+        mask_logits: Tensor,
+        targets: Sequence[Any],
+        *,
+        points: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> SetLoss:
+        logits, masks = self._check(logits, mask_logits, points)
+        layers, batch, count = masks.shape[:3]
+        objects = _of_one_size(read_targets(targets, (logits, masks), self.num_classes, "masks", "[N, H, W]"))
+        self._check_masks(objects, count)
+        labels, plain = objects.labels, objects.plain
+        given = None if points is None else points.detach().to(masks).expand(layers, batch, -1, -1)
+        drawn = drawn_points((layers, batch), self.num_points, masks, generator) if self.num_points is not None and given is None else given
+
+        log_probs = logits.detach().log_softmax(-1)
+        costs = matching_costs(masks.detach(), objects.values, drawn, self.weights["mask"], self.weights["dice"], plain=plain)
+        costs = costs - self.weights["class"] * log_probs.gather(-1, labels[None, :, None].expand(layers, batch, count, -1)).exp_()
+        assignments = assign(costs, objects.sizes, "the cost of a pair", plain=plain)
+        pairs = read_pairs(assignments, objects, count, self.num_classes)
+
+        by_image = pairs_by_image(objects.sizes, count)
+        matched = sum(by_image)
+        weight = matched + self.no_object_weight * (batch * count - matched)
+        number, weight = averaged_over_ranks([sum(objects.sizes), weight], masks.device)
+        groups = _groups(assignments, objects.values, count) if _image_by_image(masks, plain) else _single_group(pairs, objects, masks.device)
+        flat = masks.flatten(0, 2)
+        if self.num_points is None:
+            losses = pair_losses(flat, groups, self.weights["mask"], self.weights["dice"], plain=plain)
+        else:
+            losses = self._point_losses(flat, groups, given, generator, plain=plain)
+        weighted, mask, dice = (loss.view(layers, matched).sum(1) / at_least_one(number) for loss in losses)
+        classes = class_loss(logits, log_probs, pairs.classes, self.no_object_weight, weight, plain=plain)
+        total = self.weights["class"] * classes.sum() + weighted.sum()
+        return set_loss(torch.stack([classes, mask, dice]), self.weights, assignments, by_image, total)
+
+    def _check_masks(self, objects: Objects, queries: int) -> None:
+        """Whole masks are looked at where they are read: those of a pair. Others are looked at here."""
+        for value, size in zip(objects.values, objects.sizes, strict=True):
+            if value.dtype != torch.bool and (self.num_points is not None or size > queries):
+                check_range("targets", value, 0.0, 1.0)
+
+    def _check(self, logits: Tensor, mask_logits: Tensor, points: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Predictions with a layers axis."""
+        check_floating("logits", logits)
+        check_floating("mask_logits", mask_logits)
+        if logits.ndim not in (3, 4) or logits.shape[-1] != self.num_classes + 1 or (logits.ndim == 4 and not logits.shape[0]):
+            wrong_value("logits", f"have shape [B, Q, {self.num_classes + 1}] or [L, B, Q, {self.num_classes + 1}]", tuple(logits.shape))
+        if mask_logits.ndim != logits.ndim + 1 or mask_logits.shape[:-2] != logits.shape[:-1]:
+            wrong_value("mask_logits", f"have shape {(*logits.shape[:-1], 'H', 'W')} to match `logits`", tuple(mask_logits.shape))
+        check_same_device("mask_logits", mask_logits, "logits", logits)
+        if 0 in mask_logits.shape[-2:]:
+            wrong_value("mask_logits", "have at least one pixel", tuple(mask_logits.shape))
+        if points is not None:
+            check_floating("points", points)
+            check_same_device("points", points, "logits", logits)
+            if self.num_points is None:
+                wrong_value("points", "be None without `num_points`", tuple(points.shape))
+            if points.ndim not in (2, 3) or points.shape[-1] != 2 or (points.ndim == 3 and points.shape[0] != logits.shape[-3]):
+                wrong_value("points", f"have shape [P, 2] or [{logits.shape[-3]}, P, 2]", tuple(points.shape))
+            if not points.shape[-2]:
+                wrong_value("points", "hold at least one point", tuple(points.shape))
+            check_finite("points", points)
+        return (logits, mask_logits) if logits.ndim == 4 else (logits[None], mask_logits[None])
+
+    def _point_losses(
+        self, mask_logits: Tensor, groups: list[Group], points: Tensor | None, generator: torch.Generator | None, *, plain: bool
+    ) -> PairLosses:
+        """Cross-entropy and dice of every pair at its points, for predictions [R, H, W]."""
+        rows = torch.cat([group.rows for group in groups]) if groups else torch.zeros(0, dtype=torch.int64, device=mask_logits.device)
+        chosen = mask_logits.detach()[rows]
+        if points is None:
+            assert self.num_points is not None
+            place = uncertain_places(chosen, self.num_points, self.oversample, self.importance, generator).to(chosen.dtype)
+        else:
+            by_image = points.flatten(0, 1)
+            place = 2 * by_image[rows // max(len(mask_logits) // max(len(by_image), 1), 1)] - 1
+        own = torch.split(place, [len(group.rows) for group in groups])
+        truth = [read_own(group.masks.to(place.device), group.targets.to(place.device), some) for group, some in zip(groups, own, strict=True)]
+        target = torch.cat(truth) if truth else place[..., 0]
+        return point_pair_losses(mask_logits, rows, place, target, self.weights["mask"], self.weights["dice"], plain=plain)
+
+
+def _of_one_size(objects: Objects) -> Objects:
+    """Masks must have one size, but for images that have none."""
+    shapes = {value.shape[1:] for value, size in zip(objects.values, objects.sizes, strict=True) if size}
+    if len(shapes) > 1:
+        wrong_value("targets", "have masks of one size", sorted(map(tuple, shapes)))
+    shape = next(iter(shapes), (1, 1))
+    if 0 in shape:
+        wrong_value("targets", "have masks of at least one pixel", tuple(shape))
+    if 0 not in objects.sizes:
+        return objects
+    values = [value if size else value.new_zeros(0, *shape) for value, size in zip(objects.values, objects.sizes, strict=True)]
+    return objects._replace(values=values)
+
+
+def _image_by_image(mask_logits: Tensor, plain: bool) -> bool:
+    """In the cache of a CPU; elsewhere all at once."""
+    return mask_logits.device.type == "cpu" and not plain
+
+
+def _groups(assignments: Tensor, masks: list[Tensor], count: int) -> list[Group]:
+    """The pairs of each layer and image, by query as in a `Match`; `rows` count through layers, images and queries."""
+    groups, table = [], assignments.numpy()
+    for place, (layer, image) in enumerate(np.ndindex(table.shape[:2])):
+        queries = table[layer, image]
+        targets = np.argsort(queries, kind="stable")[np.count_nonzero(queries < 0) :]
+        if len(targets):
+            groups.append(Group(torch.from_numpy(queries[targets] + place * count), masks[image], torch.from_numpy(targets)))
+    return groups
+
+
+def _single_group(pairs: Pairs, objects: Objects, device: torch.device) -> list[Group]:
+    """All pairs at once, for a device that wants few large launches, and for a graph."""
+    if not objects.sizes:
+        return []
+    first = torch.tensor([0, *objects.sizes], device="cpu").cumsum(0).to(device, non_blocking=True)
+    width = max(objects.labels.shape[1], 1)
+    return [Group(pairs.queries, torch.cat([masks.to(device) for masks in objects.values]), first[pairs.targets // width] + pairs.targets % width)]
