@@ -236,7 +236,7 @@ def _measured(gradients: Tensor) -> _Rows:
         check_finite("gradients", rows)
         most = rows.abs().amax(dim=1).double() if rows.shape[1] else rows.new_zeros(len(rows), dtype=torch.float64)
         most = torch.where(most > 0, most, 1.0)
-        rows, unit = rows.double() / most[:, None], float(most.max())
+        rows, unit = rows / most[:, None], float(most.max())  # in float64, as `most` is
         products, scale = _products(rows), (most / unit).cpu().numpy()
     lengths: _Array = np.sqrt(products.diagonal())
     some = np.where(lengths > 0, lengths, 1.0)
@@ -406,7 +406,8 @@ def _nearest_point(cosines: _Array, lengths: _Array) -> _Array:
     while True:
         products = cosines @ x
         length = float(x @ products)
-        # a row opposed by δ shortens |v|² by δ², which rounding can hide: rows are taken in all the same, but no set of them twice
+        # a row opposed by δ shortens |v|² by δ², which rounding can hide: rows are taken in all the same, but no set of them twice. So the walk
+        # ends where a row lies in the hull of the others, to rounding: it leaves at once, and the set before comes back
         if frozenset(support) in seen:
             return _simplex(nearest * inverse)
         nearest = x.copy()
@@ -418,8 +419,6 @@ def _nearest_point(cosines: _Array, lengths: _Array) -> _Array:
         while True:
             present = x[support]
             target = _hull_point(cosines[np.ix_(support, support)], inverse[support])
-            if present[-1] == 0 and not target[-1] > 0:  # to rounding, the row that entered lies in the hull of the others
-                return _simplex(nearest * inverse)
             if target.min() > 0:
                 break
             falling = np.flatnonzero(target <= 0)

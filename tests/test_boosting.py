@@ -203,6 +203,23 @@ def test_descent_is_steepest_and_each_line_search_ends_at_the_bottom(generator: 
         assert abs(float(slope[t])) < 1e-12
 
 
+def test_a_step_longer_than_the_first_bracket_and_plain_numbers() -> None:
+    """One mistake in twenty: α = ½ ln 19 = 1.47, which the search finds beyond 1; what it hands out are Python's numbers."""
+    features, signs = torch.arange(20.0)[:, None], torch.where(torch.arange(20) < 10, -1, 1)
+    signs[-1] = -1
+    (stump,), (step,), *_ = coordinate_descent(features, signs, rounds=1)
+    assert float(step) == pytest.approx(0.5 * math.log(19), rel=1e-14)
+    assert [type(part) for part in stump] == [int, float, int, int]
+    assert stump == (0, 9.5, -1, 1)
+
+
+def test_scores_of_no_rule_are_float64() -> None:
+    """Nothing beats a coin here, so that no stump has a vote."""
+    model = AdaBoost(3).fit(torch.zeros(2, 1), torch.tensor([-1, 1]))
+    assert model.stumps == []
+    assert model.staged_scores(torch.zeros(4, 1)).dtype == model.decision_function(torch.zeros(4, 1)).dtype == torch.float64
+
+
 def test_a_fixed_step_is_another_algorithm(generator: torch.Generator) -> None:
     features, signs = noisy_ring(generator, 150)
     exact, fixed = coordinate_descent(features, signs, rounds=30), coordinate_descent(features, signs, rounds=30, step=0.02)

@@ -153,6 +153,7 @@ WRONG: list[tuple[str, type[Exception], str, Callable[[], Any]]] = [
     ("mixed kinds", TypeError, "`false_positive` should be a real number; found Tensor", lambda: cost_threshold(HALF, 1.0)),  # type: ignore[call-overload]
     ("cost shapes", ValueError, r"`false_negative` should have shape \(2,\)", lambda: cost_threshold(HALF, HALF[:1])),
     ("negative tensor", ValueError, "`false_negative` should lie in", lambda: cost_threshold(HALF, -HALF)),
+    ("infinite tensor", ValueError, "`false_negative` should be finite; found an infinity", lambda: cost_threshold(HALF, HALF / 0)),
     ("both free in a tensor", ValueError, "should be positive where", lambda: cost_threshold(HALF * 0, HALF * 0)),
     ("probs dtype", TypeError, "`probs` should have a floating-point dtype", lambda: bayes_decision(LABEL, MATRIX)),
     ("probs sum", ValueError, "`probs` should sum to 1 along axis 0", lambda: bayes_decision(HALF * 0.5, MATRIX)),
@@ -165,6 +166,7 @@ WRONG: list[tuple[str, type[Exception], str, Callable[[], Any]]] = [
     ("reject scalar", ValueError, "`probs` should have shape", lambda: reject_option(torch.tensor(0.5), reject_cost=0.1)),
     ("unknown action", ValueError, r"`decisions` should lie in \[0, 2\)", lambda: average_cost(LABEL + 1, LABEL, MATRIX)),
     ("unknown truth", ValueError, r"`labels` should lie in \[0, 2\)", lambda: average_cost(LABEL, LABEL + 1, MATRIX)),
+    ("labels by rows", ValueError, r"`labels` should have shape \[N\]; found \(1, 1\)", lambda: average_cost(LABEL[None], LABEL[None], MATRIX)),
     ("lengths", ValueError, r"`decisions` should have shape \(1,\) to match `labels`", lambda: average_cost(torch.tensor([0, 1]), LABEL, MATRIX)),
     ("decisions dtype", TypeError, "`decisions` should have an integer dtype", lambda: average_cost(LABEL.float(), LABEL, MATRIX)),
     ("costs no matrix", ValueError, r"`cost_matrix` should have shape \[K, A\]", lambda: average_cost(LABEL, LABEL, HALF)),

@@ -98,6 +98,8 @@ def still(_: Any) -> int:
         (ValueError, lambda: decisions.episode_returns(lake(), still, max_steps=0), "`max_steps` should be at least 1"),
         (ValueError, lambda: decisions.episode_returns(lake(), still, discount=1.5), "`discount` should lie in"),
         (ValueError, lambda: decisions.rollout_q_values(lake(), still, horizon=0, discount=1.0), "`horizon` should be at least 1"),
+        (ValueError, lambda: decisions.rollout_q_values(lake(), still, horizon=1, discount=-0.1), "`discount` should lie in"),
+        (ValueError, lambda: decisions.mean_interval(torch.ones(3), confidence=0.0), r"`confidence` should lie in \(0, 1\); found 0\.0"),
         (ValueError, lambda: decisions.mean_interval(torch.ones(1)), r"`returns` should have shape \[N\] with N ≥ 2"),
         (ValueError, lambda: decisions.mean_interval(torch.ones(3), confidence=1.0), "`confidence` should lie in"),
     ],

@@ -238,6 +238,7 @@ SPOILT = {
     "a text": ([("all", 0, 1.0, False)], "four finite numbers"),
     "nothing for a reward": ([(1.0, 0, None, False)], r"four finite numbers.*None"),
     "a complex number": ([(1j, 0, 1.0, False)], "four finite numbers"),
+    "less than no end": ([(1.0, 0, 1.0, -1)], "True or False of the end of an episode; found -1"),
     "half an end": ([(1.0, 0, 1.0, 0.5)], "True or False"),
     "nowhere to go": ([], "sum to 1; found a sum of 0"),
     "a number": (1.0, "list its outcomes; found a float"),

@@ -57,7 +57,7 @@ class Table(_Fields):
         rewards, successors, going_on, start = map(plain, (rewards, successors, going_on, start))
         for name, value in {"rewards": rewards, "going_on": going_on, "start": start}.items():
             checks.check_real(name, value)
-        checks.check_integer("successors", successors)
+        checks.check_tensor("successors", successors)
         if rewards.ndim != 2 or not rewards.numel():
             checks.wrong_value("rewards", "have shape [S, A] with S ≥ 1 and A ≥ 1", tuple(rewards.shape))
         checks.check_finite("rewards", rewards)
