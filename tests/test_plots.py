@@ -296,3 +296,59 @@ def test_a_front_has_its_seeds_within_its_band_and_its_point_on_top() -> None:
     plots.front(axes, [0, 1], [1, 0])
     assert len(axes.patches) == 1  # no seeds, no band
     assert len(axes.lines) == 3  # no preference, no point
+
+
+def test_two_classes_are_circles_and_triangles_filled_or_hollow() -> None:
+    _, axes = plots.subplots()
+    points, signs = np.array([[0.0, 1], [2, 3], [4, 5]]), np.array([-1, 1, -1])
+    plots.two_classes(axes, points, signs, alpha=0.5)
+    for line, marker, color, rows in zip(axes.lines, "o^", ("blue", "orange"), ([0, 2], [1]), strict=True):
+        assert (line.get_marker(), line.get_color(), line.get_linestyle()) == (marker, plots.COLORS[color], "None")
+        assert (line.get_markersize(), line.get_alpha()) == (6, 0.5)
+        np.testing.assert_array_equal(line.get_xydata(), points[rows])
+    plots.two_classes(axes, points, signs, size=np.array([1.0, 2.0, 3.0]), filled=[True, True, False])
+    circles, triangles = axes.collections
+    assert circles.get_sizes().tolist() == [1, 9]  # areas in square points
+    assert triangles.get_sizes().tolist() == [4]
+    paper, blue = (matplotlib.colors.to_rgba(plots.COLORS[name]) for name in ("paper", "blue"))
+    assert [tuple(face) for face in circles.get_facecolors()] == [blue, paper]
+    assert tuple(circles.get_edgecolors()[0]) == blue
+    np.testing.assert_array_equal(circles.get_offsets(), points[[0, 2]])
+    plots.two_classes(axes, points, signs, size=[1, 2, 3])
+    assert {tuple(face) for face in axes.collections[2].get_facecolors()} == {blue}
+
+
+def test_a_boundary_is_the_line_of_one_score() -> None:
+    _, axes = plots.subplots()
+    weights, intercept = np.array([3.0, 4.0]), 2.0
+    for level in (-1.0, 0.0):
+        plots.boundary(axes, weights, intercept, level=level, reach=7, linestyle="--")
+        ends = axes.lines[-1].get_xydata()
+        np.testing.assert_allclose(ends @ weights + intercept, [level] * 2, atol=1e-12)
+        assert np.hypot(*(ends[1] - ends[0])) == pytest.approx(14)
+    assert (axes.lines[0].get_color(), axes.lines[0].get_linestyle()) == (plots.COLORS["ink"], "--")
+    plots.boundary(axes, weights, color=plots.COLORS["red"])
+    assert axes.lines[2].get_color() == plots.COLORS["red"]
+
+
+def test_arrows_are_one_line_whose_heads_lie_back_from_their_tips() -> None:
+    _, axes = plots.subplots()
+    plots.arrows(axes, [[0, 0], [5, 5], [1, 1]], [[10, 0], [0, 0], [0, 0.5]], head=1)
+    (line,) = axes.lines
+    long, short = line.get_xydata().reshape(2, 6, 2)  # the one without length is left out
+    np.testing.assert_allclose(long[:5], [[0, 0], [10, 0], [9, 0.6], [10, 0], [9, -0.6]])
+    np.testing.assert_allclose(short[:5], [[1, 1], [1, 1.5], [0.88, 1.3], [1, 1.5], [1.12, 1.3]])  # a head of 0.4 times 0.5
+    assert np.isnan([long[5], short[5]]).all()
+    plots.arrows(axes, np.zeros((0, 2)), np.zeros((0, 2)))
+    assert len(axes.lines[1].get_xydata()) == 0
+
+
+def test_a_handle_is_a_dot_or_a_ring_with_a_name() -> None:
+    _, axes = plots.subplots()
+    plots.handle(axes, 1, 2, "mine", color="green")
+    plots.handle(axes, np.array([3.0])[0], 4, "yours", hollow=True, marker="s", markersize=24)
+    dot, ring = axes.lines
+    assert (dot.get_gid(), dot.get_marker(), dot.get_color(), dot.get_markersize()) == ("mine", "o", plots.COLORS["green"], 12)
+    assert dot.get_xydata().tolist() == [[1, 2]]
+    assert (ring.get_gid(), ring.get_marker(), ring.get_markerfacecolor(), ring.get_markersize()) == ("yours", "s", "none", 24)
+    assert ring.get_markeredgecolor() == plots.COLORS["ink"]

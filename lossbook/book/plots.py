@@ -19,7 +19,7 @@ from lossbook.explorer import subplots as subplots
 from lossbook.explorer import to_html as to_html
 from lossbook.explorer import use as use
 
-__all__ = ["LOSS_STYLES", "front"]
+__all__ = ["LOSS_STYLES", "arrows", "boundary", "front", "handle", "two_classes"]
 
 
 def _look(color: str, dash: str) -> dict[str, Any]:
@@ -84,3 +84,100 @@ def front(
     axes.plot(np.asarray(x), np.asarray(y), color=COLORS[color], linestyle=DASHES[dash], alpha=alpha, label=label)
     if point is not None:
         axes.plot(*([float(part)] for part in point), "o", color=COLORS["green"], markersize=13, gid=gid)
+
+
+def two_classes(axes: Any, points: Any, signs: Any, *, size: Any = 6.0, filled: Any = None, **look: Any) -> None:
+    """The two classes in a plane: blue circles for the sign -1, orange triangles for +1. One look in all chapters.
+
+    Args:
+        axes: Where to draw.
+        points: Where they are, [N, 2].
+        signs: Below zero or above it, [N].
+        size: The marker's size in points, for all of them or [N], one each.
+        filled: Which of them are filled, [N]; the others are hollow, with the paper's colour inside. All, where it is not given.
+        look: What else matplotlib's `plot` takes; with one size each, or with hollow points, what `scatter` takes.
+
+    Example:
+        >>> figure, axes = subplots()
+        >>> two_classes(axes, [[0, 1], [2, 1], [2, 0]], [-1, 1, 1])
+    """
+    import numpy as np
+
+    points, signs, size = np.asarray(points), np.asarray(signs), np.asarray(size)
+    for rows, marker, color in ((signs < 0, "o", COLORS["blue"]), (signs > 0, "^", COLORS["orange"])):
+        if filled is None and size.ndim == 0:
+            axes.plot(*points[rows].T, marker, color=color, markersize=float(size), **look)
+            continue
+        inside = np.where(np.ones(len(signs), dtype=bool) if filled is None else np.asarray(filled), color, COLORS["paper"])
+        areas = np.broadcast_to(size**2, len(signs))[rows]
+        axes.scatter(*points[rows].T, s=areas, marker=marker, facecolors=list(inside[rows]), edgecolors=color, **look)
+
+
+def boundary(axes: Any, weights: Any, intercept: Any = 0.0, *, level: float = 0.0, reach: float = 40.0, **look: Any) -> None:
+    """The line ⟨w, x⟩ + b = level through the plane: where a linear classifier decides, and at the levels ±1 the margins of a support vector machine.
+
+    Args:
+        axes: Where to draw. Set its limits, since the line is longer than what is seen of it.
+        weights: w, [2].
+        intercept: b.
+        level: The score along the line.
+        reach: How far the line goes from the point next to the origin, each way.
+        look: What matplotlib's `plot` takes; ink where no colour is given.
+
+    Example:
+        >>> figure, axes = subplots()
+        >>> boundary(axes, [1.0, 2.0], -1.0, linestyle="--")
+    """
+    import numpy as np
+
+    weights = np.asarray(weights, dtype=float)
+    length = np.hypot(*weights)
+    normal = weights / length
+    foot = (level - float(intercept)) / length * normal
+    along = reach * np.array([-normal[1], normal[0]])
+    axes.plot(*np.stack([foot - along, foot + along]).T, **{"color": COLORS["ink"], **look})
+
+
+def arrows(axes: Any, tails: Any, vectors: Any, *, head: float = 0.22, **look: Any) -> None:
+    """Arrows as one line with gaps, so that a frame differs from the next in one path; what has no length is left out.
+
+    Args:
+        axes: Where to draw, with equal scales on both axes if the heads should be even.
+        tails: Where they begin, [N, 2].
+        vectors: From there to their tips, [N, 2].
+        head: How long a head may get, in the units of the plane; that of a short arrow is 0.4 of its length.
+        look: What matplotlib's `plot` takes; ink where no colour is given.
+
+    Example:
+        >>> figure, axes = subplots()
+        >>> arrows(axes, [[0, 0], [1, 1]], [[1, 0], [0, 0.5]], linewidth=1.8)
+    """
+    import numpy as np
+
+    tails, vectors = np.asarray(tails, dtype=float), np.asarray(vectors, dtype=float)
+    lengths = np.hypot(*vectors.T)
+    tails, vectors, lengths = tails[lengths > 0], vectors[lengths > 0], lengths[lengths > 0, None]
+    tips, heads = tails + vectors, np.minimum(0.4 * lengths, head)
+    across = np.stack([-vectors[:, 1], vectors[:, 0]], axis=1) / lengths
+    back, gap = tips - heads * vectors / lengths, np.full_like(tips, np.nan)
+    strokes = np.stack([tails, tips, back + 0.6 * heads * across, tips, back - 0.6 * heads * across, gap], axis=1)
+    axes.plot(*strokes.reshape(-1, 2).T, **{"color": COLORS["ink"], **look})
+
+
+def handle(axes: Any, x: Any, y: Any, gid: str, *, color: str = "ink", hollow: bool = False, **look: Any) -> None:
+    """What a reader drags: a large dot, or a ring around what is drawn beneath it.
+
+    Args:
+        axes: Where to draw.
+        x, y: Where it stands.
+        gid: Its name, for `explore(drag=...)`.
+        color: A name from `PALETTE`.
+        hollow: A ring.
+        look: What matplotlib's `plot` takes: marker, markersize, ...
+
+    Example:
+        >>> figure, axes = subplots()
+        >>> handle(axes, 0.5, 0.25, "moving-point", color="green")
+    """
+    shape = {"markersize": 19, "markerfacecolor": "none", "markeredgewidth": 2.2} if hollow else {"markersize": 12}
+    axes.plot([float(x)], [float(y)], **{"color": COLORS[color], "marker": "o", "linestyle": "none", "gid": gid, **shape, **look})
