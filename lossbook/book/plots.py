@@ -122,7 +122,7 @@ def boundary(axes: Any, weights: Any, intercept: Any = 0.0, *, level: float = 0.
         intercept: b.
         level: The score along the line.
         reach: How far the line goes from the point next to the origin, each way.
-        look: What matplotlib's `plot` takes; ink where no colour is given.
+        look: What matplotlib's `plot` takes; ink and solid where nothing else is said.
 
     Example:
         >>> figure, axes = subplots()
@@ -135,7 +135,7 @@ def boundary(axes: Any, weights: Any, intercept: Any = 0.0, *, level: float = 0.
     normal = weights / length
     foot = (level - float(intercept)) / length * normal
     along = reach * np.array([-normal[1], normal[0]])
-    axes.plot(*np.stack([foot - along, foot + along]).T, **{"color": COLORS["ink"], **look})
+    axes.plot(*np.stack([foot - along, foot + along]).T, **{"color": COLORS["ink"], "linestyle": "-", **look})
 
 
 def arrows(axes: Any, tails: Any, vectors: Any, *, head: float = 0.22, **look: Any) -> None:
@@ -146,7 +146,7 @@ def arrows(axes: Any, tails: Any, vectors: Any, *, head: float = 0.22, **look: A
         tails: Where they begin, [N, 2].
         vectors: From there to their tips, [N, 2].
         head: How long a head may get, in the units of the plane; that of a short arrow is 0.4 of its length.
-        look: What matplotlib's `plot` takes; ink where no colour is given.
+        look: What matplotlib's `plot` takes; ink and solid where nothing else is said.
 
     Example:
         >>> figure, axes = subplots()
@@ -161,7 +161,7 @@ def arrows(axes: Any, tails: Any, vectors: Any, *, head: float = 0.22, **look: A
     across = np.stack([-vectors[:, 1], vectors[:, 0]], axis=1) / lengths
     back, gap = tips - heads * vectors / lengths, np.full_like(tips, np.nan)
     strokes = np.stack([tails, tips, back + 0.6 * heads * across, tips, back - 0.6 * heads * across, gap], axis=1)
-    axes.plot(*strokes.reshape(-1, 2).T, **{"color": COLORS["ink"], **look})
+    axes.plot(*strokes.reshape(-1, 2).T, **{"color": COLORS["ink"], "linestyle": "-", **look})
 
 
 def handle(axes: Any, x: Any, y: Any, gid: str, *, color: str = "ink", hollow: bool = False, **look: Any) -> None:
