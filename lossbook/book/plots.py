@@ -109,7 +109,7 @@ def two_classes(axes: Any, points: Any, signs: Any, *, size: Any = 6.0, filled: 
             axes.plot(*points[rows].T, marker, color=color, markersize=float(size), **look)
             continue
         inside = np.where(np.ones(len(signs), dtype=bool) if filled is None else np.asarray(filled), color, COLORS["paper"])
-        areas = np.broadcast_to(size**2, len(signs))[rows]
+        areas = (size if size.ndim == 0 else size[rows]) ** 2  # one size for all is drawn as copies of one shape
         axes.scatter(*points[rows].T, s=areas, marker=marker, facecolors=list(inside[rows]), edgecolors=color, **look)
 
 
