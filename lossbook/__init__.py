@@ -64,7 +64,7 @@ __all__ = [
     "zero_one",
 ]
 _FUNCTIONS = {"audit": "lossbook.auditor", "explore": "lossbook.explorer"}
-_BOOK = ("book.atlas", "book.claims", "book.data", "book.plots", "book.training")
+_BOOK = ("book.atlas", "book.benchmarks", "book.claims", "book.data", "book.plots", "book.training")
 _MODULES = (*(name for name in __all__ if name != "__version__" and name not in _FUNCTIONS), "auditor", "explorer", *_BOOK)
 
 if not TYPE_CHECKING:  # a checker would take every name for one of these

@@ -8,13 +8,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from benchmarks import harness, page
+from benchmarks import harness
 from benchmarks.harness import Budget, Case, Comparison, Line, Slope, Work
+from lossbook.book.benchmarks import Results, digits, reached, read
 
 KINDS = {kind.__name__.lower(): kind for kind in (Comparison, Slope, Budget)}
 WRITTEN = sorted(harness.RESULTS.glob("*.json"))
@@ -119,16 +121,18 @@ def test_written_results_are_whole_and_tell_no_machine_apart(path: Path) -> None
 # --- the performance page ---------------------------------------------------------------------------------------------------------------------------
 
 
-def compared(ratio: float, goal: float | None) -> page.Line:
+def compared(ratio: float, goal: float | None) -> dict[str, Any]:
     line = Comparison("a <work>", "peer", "ms", harness.Spread(2.0, 1, 3), harness.Spread(3e3, 1, 3), harness.Spread(ratio, 1, 9), goal)
     return {"kind": "comparison", **harness.rounded(vars(line))}
 
 
-def test_the_page_says_what_is_reached_and_what_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
-    lines = [compared(5.0, 4.0), compared(3.0, 4.0), compared(1.0, None)]
-    monkeypatch.setattr(page, "results", lambda: {"sets": {"lines": lines}})
-    assert list(page.shortfalls()) == ["a <work>, beside peer: 3× where 4× was the goal."]
-    html = page.compared("Losses.", "sets", "absent").data
+THREE = Results({"sets": {"lines": [compared(5.0, 4.0), compared(3.0, 4.0), compared(1.0, None)]}})
+
+
+def test_the_page_says_what_is_reached_and_what_is_short() -> None:
+    assert [reached(line) for line in THREE.goals()] == [True, False]
+    assert list(THREE.shortfalls()) == ["a <work>, beside peer: 3× where 4× was the goal."]
+    html = THREE.compared("Losses.", "sets", "absent").data
     assert html.count("<tr") == 4
     assert html.count("bench-reached") == html.count("bench-short") == 1
     assert "a &lt;work&gt;" in html
@@ -136,8 +140,35 @@ def test_the_page_says_what_is_reached_and_what_is_short(monkeypatch: pytest.Mon
     assert "Memory" not in html, "no line has any"
 
 
-def test_the_figure_has_a_dot_for_every_goal(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(page, "results", lambda: {"sets": {"lines": [compared(5.0, 4.0), compared(3.0, 4.0), compared(1.0, None)]}})
-    reached, short, _ = page.figure().axes[0].lines
-    assert reached.get_xdata().tolist() == [1.25]
+def test_the_figure_has_a_dot_for_every_goal() -> None:
+    met, short, _ = THREE.figure().axes[0].lines
+    assert met.get_xdata().tolist() == [1.25]
     assert short.get_xdata().tolist() == [0.75]
+
+
+def test_growth_and_budgets_have_tables_of_their_own() -> None:
+    slope = {"kind": "slope", **harness.rounded(vars(Slope("sorting", "rows", [10, 1000], [0.05, 2.0], 0.801, 1.0)))}
+    budgets = [{"kind": "budget", **vars(Budget("page", "bytes", 2500.0, budget))} for budget in (3000, 2000, None)]
+    found = Results({"scaling": {"lines": [slope]}, "book": {"lines": budgets}})
+    growth = found.growth("Growth.").data
+    assert all(words in growth for words in ("<caption>Growth.", "rows: 10, 1,000", "50 µs, 2 ms", "<b>0.80</b>"))
+    kept = found.budgets("Sizes.", "book").data
+    assert kept.count("<b>2.5 KB</b>") == 3
+    assert kept.count("kept") == kept.count("exceeded") == 1
+    assert found.lines("budget", "scaling") == []
+
+
+def test_what_was_measured_when_is_told_once_a_day_and_machine() -> None:
+    days = {"a": ("Monday", "1"), "b": ("Tuesday", "2"), "c": ("Monday", "2")}
+    found = Results({name: {"date": day, "machine": "mine", "versions": {"torch": version}, "lines": []} for name, (day, version) in days.items()})
+    assert found.provenance() == "a, c: Monday, mine.\n\nb: Tuesday, mine.\n\nVersions: torch 2."
+
+
+def test_two_digits_or_the_whole_number() -> None:
+    assert [digits(value) for value in (0.0123, 1.26, 9.96, 99.4, 99.6, 12345.6)] == ["0.012", "1.3", "10", "99", "100", "12,346"]
+
+
+def test_results_are_read_from_a_folder(tmp_path: Path) -> None:
+    assert set(read(harness.RESULTS).scripts) == {path.stem for path in WRITTEN}
+    with pytest.raises(FileNotFoundError, match=r"`folder` should have the results of benchmarks, \*\.json; found none in '.*'\."):
+        read(tmp_path)

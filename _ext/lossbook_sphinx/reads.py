@@ -1,6 +1,6 @@
 """A page that shows data from outside `lossbook/` names the files in its header, as globs from the root; it is made anew when they change.
 
-reads: benchmarks/results/*.json benchmarks/page.py
+reads: benchmarks/results/*.json
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""What The Loss Book itself needs: the article's claims, the data, the atlas of losses, what its pages draw alike, and the loop that trains its
-networks. Every module comes in when it is first used.
+"""What The Loss Book itself needs: the article's claims, the data, the atlas of losses, what its pages draw alike, the loop that trains its networks,
+and the results of its benchmarks. Every module comes in when it is first used.
 """
 
 from __future__ import annotations
@@ -8,9 +8,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lossbook.book import atlas, claims, data, plots, training
+    from lossbook.book import atlas, benchmarks, claims, data, plots, training
 
-__all__ = ["atlas", "claims", "data", "plots", "training"]
+__all__ = ["atlas", "benchmarks", "claims", "data", "plots", "training"]
 
 if not TYPE_CHECKING:
 

@@ -28,6 +28,11 @@ ELSEWHERE = {
     **dict.fromkeys((f"explorer.{name}" for name in ("style", "use", "subplots", "to_html", "stylesheet", "show", "display")), "tests/test_plots.py"),
     **dict.fromkeys((f"plots.{name}" for name in ("arrows", "boundary", "front", "handle", "two_classes")), "tests/test_plots.py"),
     "training.train": "tests/test_training.py",
+    **dict.fromkeys((f"benchmarks.{name}" for name in ("digits", "reached", "read")), "tests/test_benchmarks.py"),
+    **dict.fromkeys(
+        (f"benchmarks.Results.{name}" for name in ("lines", "goals", "shortfalls", "provenance", "compared", "growth", "budgets", "figure")),
+        "tests/test_benchmarks.py",
+    ),
     **dict.fromkeys((f"explorer.{name}" for name in ("content_security_policy", "explore")), "tests/test_explorer.py"),
     **dict.fromkeys((f"explorer.Explorer.{name}" for name in ("frame", "render", "steps", "values")), "tests/test_explorer.py"),
     **dict.fromkeys(("decisions.episode_returns", "decisions.rollout_q_values"), "tests/test_episodes.py"),
