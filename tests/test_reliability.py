@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal, localcontext
 
 import numpy as np
@@ -325,11 +324,6 @@ def test_an_empty_batch_has_no_error():
     assert reliability_curve(nothing, none, bins=3).counts.tolist() == [0, 0, 0]
 
 
-def test_an_empty_batch_may_be_the_first_of_its_thread():
-    with ThreadPoolExecutor(1) as other:  # buffers are kept by thread, and this one has none yet
-        assert float(other.submit(expected_calibration_error, torch.zeros(0), torch.zeros(0, dtype=torch.long)).result()) == 0
-
-
 @pytest.mark.parametrize("labels_type", [torch.uint8, torch.int32, torch.int64])
 def test_any_integer_labels_and_any_layout(generator, labels_type):
     probs, labels = forecasts(generator, 100)
@@ -342,8 +336,12 @@ def test_any_integer_labels_and_any_layout(generator, labels_type):
 @pytest.mark.parametrize("norm", NORMS)
 def test_pieces_change_nothing(generator, dtype, norm, monkeypatch):
     probs, labels = forecasts(generator, 1000, dtype)
+    probs.requires_grad_()
+    (whole,) = torch.autograd.grad(expected_calibration_error(probs, labels, norm=norm), probs)
     monkeypatch.setattr(_bins, "_PIECE", 64)
-    assert float(expected_calibration_error(probs, labels, norm=norm)) == pytest.approx(by_definition(probs, labels, 15, norm), abs=1e-12)
+    value = expected_calibration_error(probs, labels, norm=norm)
+    assert value.item() == pytest.approx(by_definition(probs.detach(), labels, 15, norm), abs=1e-12)
+    torch.testing.assert_close(torch.autograd.grad(value, probs)[0], whole)
 
 
 @pytest.mark.parametrize("real_type", [torch.float32, torch.float64])
@@ -362,10 +360,9 @@ def test_minus_zero_is_zero_and_one_is_one(real_type):
         (0.5, -1, "`labels` should lie in [0, 2); found values from -1 to 1."),
     ],
 )
-def test_what_is_wrong_in_a_late_piece_is_found(prob, label, message, monkeypatch):
+def test_what_is_wrong_in_a_late_case_is_found(prob, label, message):
     probs, labels = torch.tensor([0.25, 0.75] * 500), torch.tensor([0, 1] * 500)
     probs[900], labels[900] = prob, label
-    monkeypatch.setattr(_bins, "_PIECE", 64)
     for measure in (expected_calibration_error, reliability_curve):
         with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
             measure(probs, labels)
@@ -461,16 +458,15 @@ def test_a_row_that_is_no_distribution_is_refused_on_every_path(measure):
 
 
 @pytest.mark.parametrize(("row", "words"), [([0.9, 0.9], "sum to 1"), ([math.nan, 1.0], "found NaN"), ([1.25, -0.25], "lie in")])
-def test_a_late_row_is_looked_at(row, words, monkeypatch):
+def test_a_late_row_is_looked_at(row, words):
     probs, labels = torch.tensor([[0.25, 0.75]] * 500), torch.tensor([0, 1] * 250)
     probs[450] = torch.tensor(row)
-    monkeypatch.setattr(_bins, "_PIECE", 64)
     with pytest.raises(ValueError, match=words):
         expected_calibration_error(probs, labels)
 
 
 def test_of_equal_classes_the_first_is_the_top_label(generator, monkeypatch):
-    """In pieces, where ties are settled by a look at few rows, as in one piece; sums a little off 1 are taken in either."""
+    """In pieces as in one; sums a little off 1 are taken."""
     monkeypatch.setattr(_bins, "_PIECE", 64)
     probs = torch.randint(0, 3, (900, 4), generator=generator).double() + 1e-3
     probs = probs / probs.sum(1, keepdim=True) * (1 - 0.009 * torch.rand(900, 1, generator=generator, dtype=torch.float64))

@@ -17,7 +17,8 @@ from lossbook._core.door import full_precision
 from lossbook._core.ranks import dense_ranks
 from lossbook._core.reduction import Reduction, check_reduction, reduce
 from lossbook.reliability._bins import bin_index, bin_sums, edges
-from lossbook.reliability._scaling import PlattScaling, check_cases, fit_platt, fit_temperature
+from lossbook.reliability._cases import check_forecasts
+from lossbook.reliability._scaling import PlattScaling, fit_platt, fit_temperature
 
 __all__ = [
     "MurphyDecomposition",
@@ -86,6 +87,7 @@ def expected_calibration_error(probs: Tensor, labels: Tensor, *, bins: int = 15,
     """
     check_choice("norm", norm, ("l1", "l2", "max"))
     check_count("bins", bins)
+    check_forecasts(probs, labels)
     # conf_b - freq_b = sum_b (confidence - correct) / n_b: one weighted sum a bin, and in the l1 norm n_b cancels
     excess, *counts = bin_sums(probs, labels, bins, ("excess",) if norm == "l1" else ("excess", "count"))
     if norm == "l1":
@@ -127,6 +129,7 @@ def reliability_curve(probs: Tensor, labels: Tensor, *, bins: int = 15) -> Relia
     Chapter: confidence.
     """
     check_count("bins", bins)
+    check_forecasts(probs, labels)
     counts, confidences, hits = bin_sums(probs, labels, bins, ("count", "confidence", "correct"))
     return ReliabilityCurve(edges(bins, probs.device), counts, confidences / counts, hits / counts)
 
@@ -162,7 +165,7 @@ def brier_score(probs: Tensor, labels: Tensor, *, reduction: Reduction = "mean")
     Chapter: confidence.
     """
     check_reduction(reduction)
-    check_cases(probs, labels)
+    check_forecasts(probs, labels)
     if probs.ndim == 1:
         return reduce((probs - labels.to(probs)).square(), reduction)
     return reduce((probs - one_hot(labels, probs)).square().sum(1), reduction)
@@ -201,7 +204,7 @@ def murphy_decomposition(probs: Tensor, labels: Tensor, *, bins: int | None = No
     check_ndim("probs", probs, 1, "[N]")
     if bins is not None:
         check_count("bins", bins)
-    check_cases(probs, labels)
+    check_forecasts(probs, labels)
     if not labels.numel():
         wrong_value("labels", "hold at least one label", "none")
     confidence, truth = probs.double(), labels.double()

@@ -9,21 +9,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lossbook._core.checks import (
-    check_concrete,
-    check_distribution,
-    check_finite,
-    check_floating,
-    check_integer,
-    check_labels,
-    check_ndim,
-    check_range,
-    check_same_device,
-    check_tensor,
-    wrong_value,
-)
+from lossbook._core.checks import check_floating, check_ndim, wrong_value
 from lossbook._core.door import full_precision, outside_graphs, plain_arguments
 from lossbook._core.stable import log1pexp
+from lossbook.reliability._cases import check_fit
 
 _FARTHEST = 1e300  # how many times the largest lead against a label a lead for one may be, before their quotient is an infinity
 
@@ -84,10 +73,7 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> Tensor:
 
     Chapter: confidence.
     """
-    check_cases(logits, labels, name="logits")
-    check_finite("logits", logits)
-    check_concrete("logits", logits)
-    check_concrete("labels", labels)
+    check_fit("logits", logits, labels)
     scores = logits.detach().double()
     half = 0.5 if float(scores.abs().max()) > 1 else 1.0  # so that a difference of two does not overflow
     classes = (torch.stack((torch.zeros_like(scores), scores), dim=1) if scores.ndim == 1 else scores) * half
@@ -174,10 +160,7 @@ def fit_platt(scores: Tensor, labels: Tensor) -> PlattScaling:
     """
     check_floating("scores", scores)
     check_ndim("scores", scores, 1, "[N]")
-    check_cases(scores, labels, name="scores")
-    check_finite("scores", scores)
-    check_concrete("scores", scores)
-    check_concrete("labels", labels)
+    check_fit("scores", scores, labels)
     values = scores.detach().double()
     largest = values.abs().max()
     values = values / torch.where(largest > 0, largest, 1.0)  # no square overflows or vanishes, and equal scores have a mean that is equal to them
@@ -208,32 +191,3 @@ def fit_platt(scores: Tensor, labels: Tensor) -> PlattScaling:
     if not bool(slope.isfinite()):
         wrong_value("scores", "have a slope that float64 holds", f"scores up to {float(largest):g}")
     return PlattScaling(slope, intercept)
-
-
-def check_cases(probs: Tensor, labels: Tensor, name: str = "probs") -> None:
-    """`probs` is [N] or [N, K] and floating, `labels` is [N] with ids of its classes, and neither is empty where something is to be fitted."""
-    check_case_shapes(probs, labels, name)
-    check_case_values(probs, labels, name)
-
-
-def check_case_shapes(probs: Tensor, labels: Tensor, name: str = "probs") -> None:
-    """What `check_cases` says of shapes and dtypes."""
-    check_floating(name, probs)
-    if probs.ndim not in (1, 2) or (probs.ndim == 2 and not probs.shape[1]):
-        wrong_value(name, "have shape [N] or [N, K] with K >= 1", tuple(probs.shape))
-    check_tensor("labels", labels)
-    if labels.shape != probs.shape[:1]:
-        wrong_value("labels", f"have shape {tuple(probs.shape[:1])} to match `{name}`", tuple(labels.shape))
-    check_same_device("labels", labels, name, probs)
-    if name != "probs" and not labels.numel():
-        wrong_value(name, "hold at least one case", tuple(probs.shape))
-    check_integer("labels", labels)
-
-
-def check_case_values(probs: Tensor, labels: Tensor, name: str = "probs") -> None:
-    """What `check_cases` says of labels and probabilities: a row [K] of these is a distribution."""
-    check_labels("labels", labels, 2 if probs.ndim == 1 else probs.shape[1])
-    if name == "probs" and probs.ndim == 1:
-        check_range("probs", probs, 0.0, 1.0)
-    elif name == "probs":
-        check_distribution("probs", probs, 1)
