@@ -15,12 +15,12 @@ from lossbook._core import checks
 from lossbook._core.door import full_precision, plain_arguments
 from lossbook._core.reduction import Reduction, check_reduction, reduce
 
-__all__ = ["Line", "best_line", "count_dichotomies", "smoothed_risk"]
+__all__ = ["BestLine", "best_line", "count_dichotomies", "smoothed_risk"]
 
 _BLOCK = 1 << 20  # elements of one block of the sweep: pivots times points
 
 
-class Line(NamedTuple):
+class BestLine(NamedTuple):
     """The classifier sign(x·weights + intercept): weights [2] and intercept [], float64, and the number of training points it gets wrong."""
 
     weights: Tensor
@@ -29,7 +29,7 @@ class Line(NamedTuple):
 
 
 @plain_arguments
-def best_line(features: Tensor, signs: Tensor) -> Line:
+def best_line(features: Tensor, signs: Tensor) -> BestLine:
     """A line with the fewest training errors: min over w, b of #{i : y_i (w·x_i + b) ≤ 0}, exactly, in O(n² log n).
 
     Every way in which a line can split the points is also made by a line that all but touches one of them. So each point in turn is a pivot: the
@@ -41,7 +41,7 @@ def best_line(features: Tensor, signs: Tensor) -> Line:
         signs: [N], -1 or +1.
 
     Returns:
-        A `Line`; among those with the fewest errors, one with much room to turn.
+        A `BestLine`; among those with the fewest errors, one with much room to turn.
 
     Raises:
         ValueError or TypeError for other shapes, dtypes, signs, or features that are not finite; TypeError inside of `vmap`, `torch.func` and whole
@@ -78,7 +78,7 @@ def best_line(features: Tensor, signs: Tensor) -> Line:
             rank, line = found, candidate
     weights, intercept = line
     errors = int((y * (points @ weights + intercept) <= 0).sum())
-    return Line(weights, intercept * size, errors)
+    return BestLine(weights, intercept * size, errors)
 
 
 def _size(values: Tensor, axis: int | None = None) -> Tensor:

@@ -109,7 +109,7 @@ MAKERS: dict[str, Callable[[], Any]] = {
     "sets.MaskTargets": lambda: sets.MaskTargets(torch.tensor([1]), torch.ones(1, 3, 3)),
     "sets.Match": lambda: box_loss().matches[0],
     "sets.SetLoss": box_loss,
-    "zero_one.Line": lambda: zero_one.best_line(FEATURES, SIGNS),
+    "zero_one.BestLine": lambda: zero_one.best_line(FEATURES, SIGNS),
     "auditor.Report": lambda: lossbook.audit(margins.perceptron),
     "auditor.Finding": lambda: lossbook.audit(margins.perceptron).findings[0],
     "margins.MarginLoss": lambda: LOSSES["hinge"],

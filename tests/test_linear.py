@@ -16,7 +16,7 @@ from torch import Tensor
 
 from lossbook import margins
 from lossbook.book import data
-from lossbook.linear import LinearFit, _objective, fit_linear, regularized_risk, sgd_step
+from lossbook.linear import LinearFit, _objective, fit_linear, fit_sgd, regularized_risk, sgd_step
 from lossbook.linear._objective import Problem
 from lossbook.margins import LOSSES, MarginLoss, ramp_loss
 from tests.tolerances import assert_near
@@ -317,11 +317,20 @@ def test_sgd_streams_the_same_batches(generator: torch.Generator) -> None:
     features, signs = clouds(generator)
     order = torch.Generator().manual_seed(7)
     batches = [(features[rows], signs[rows]) for _ in range(3) for rows in torch.randperm(200, generator=order).split(32)]
-    settings = {"loss": "hinge", "l2": 0.1, "solver": "sgd", "schedule": "inverse", "average": "polynomial"}
-    whole = fit_linear(features, signs, epochs=3, generator=torch.Generator().manual_seed(7), **settings)
-    streamed = fit_linear(iter(batches), epochs=1, **settings)
+    settings = {"loss": "hinge", "l2": 0.1, "schedule": "inverse", "average": "polynomial"}
+    whole = fit_sgd(features, signs, epochs=3, generator=torch.Generator().manual_seed(7), **settings)
+    streamed = fit_sgd(iter(batches), epochs=1, **settings)
     assert torch.equal(whole.weights, streamed.weights)
     assert torch.equal(whole.objective, streamed.objective)
+
+
+def test_the_solver_sgd_is_fit_sgd(generator: torch.Generator) -> None:
+    features, signs = clouds(generator)
+    settings = {"loss": "hinge", "l2": 0.1, "l1": 0.01, "intercept": "none", "weight": torch.rand(200, generator=generator, dtype=torch.float64)}
+    start = (torch.ones(3, dtype=torch.float64), torch.tensor(0.0, dtype=torch.float64))
+    solved = fit_linear(features, signs, solver="sgd", start=start, generator=torch.Generator().manual_seed(1), **settings)
+    assert_same_fit(solved, fit_sgd(features, signs, start=start, generator=torch.Generator().manual_seed(1), **settings))
+    assert len(solved.objective) == 70  # ten epochs of batches of 32
 
 
 def test_a_data_loader_is_a_stream(generator: torch.Generator) -> None:
@@ -337,7 +346,7 @@ def test_a_data_loader_is_a_stream(generator: torch.Generator) -> None:
 def test_sgd_is_its_steps_one_after_the_other(schedule: str, average: str, generator: torch.Generator) -> None:
     features, signs = clouds(generator, 40)
     stream = list(zip(features.split(8), signs.split(8), strict=True))
-    fit = fit_linear(stream, loss="logistic", l2=0.3, l1=0.01, solver="sgd", rate=0.5, schedule=schedule, average=average, epochs=2)
+    fit = fit_sgd(stream, loss="logistic", l2=0.3, l1=0.01, rate=0.5, schedule=schedule, average=average, epochs=2)
     weights, intercept, seen, risks = torch.zeros(3, dtype=torch.float64), torch.zeros((), dtype=torch.float64), [], []
     for t, (x, y) in enumerate(stream * 2, start=1):
         risks.append(regularized_risk(weights, intercept, x, y, loss="logistic", l2=0.3, l1=0.01))
@@ -362,20 +371,20 @@ def test_pegasos_keeps_its_promise(tumours: tuple[Tensor, Tensor]) -> None:
     l2, length = 0.05, 400
     least = float(fit_linear(features, signs, loss="hinge", l2=l2, solver="newton", intercept="regularized").objective[-1])
     bound = (l2**0.5 + float(wide.norm(dim=1).max())) ** 2 * (1 + np.log(length)) / (2 * l2 * length)
-    settings = {"loss": "hinge", "l2": l2, "solver": "sgd", "schedule": "pegasos", "intercept": "regularized"}
-    batch = fit_linear([(features, signs)] * length, average="uniform", epochs=1, **settings)
+    settings = {"loss": "hinge", "l2": l2, "schedule": "pegasos", "intercept": "regularized"}
+    batch = fit_sgd([(features, signs)] * length, average="uniform", epochs=1, **settings)
     assert least < risk(batch, features, signs, "hinge", l2, "regularized") <= least + bound
     assert float(batch.weights.square().sum() + batch.intercept**2) <= 1 / l2
-    drawn = fit_linear(features, signs, average="polynomial", epochs=20, generator=torch.Generator().manual_seed(0), **settings)
+    drawn = fit_sgd(features, signs, average="polynomial", epochs=20, generator=torch.Generator().manual_seed(0), **settings)
     assert risk(drawn, features, signs, "hinge", l2, "regularized") < 1.05 * least
 
 
 def test_regularized_sgd_moves_the_intercept_as_a_weight(generator: torch.Generator) -> None:
     features, signs = clouds(generator, 40)
     wide = torch.cat([features, torch.ones_like(features[:, :1])], dim=1)
-    settings = {"loss": "logistic", "l2": 0.3, "solver": "sgd", "epochs": 2}
-    fit = fit_linear(features, signs, intercept="regularized", generator=torch.Generator().manual_seed(1), **settings)
-    same = fit_linear(wide, signs, intercept="none", generator=torch.Generator().manual_seed(1), **settings)
+    settings = {"loss": "logistic", "l2": 0.3, "epochs": 2}
+    fit = fit_sgd(features, signs, intercept="regularized", generator=torch.Generator().manual_seed(1), **settings)
+    same = fit_sgd(wide, signs, intercept="none", generator=torch.Generator().manual_seed(1), **settings)
     assert_near(torch.cat([fit.weights, fit.intercept[None]]), same.weights)
 
 
@@ -387,13 +396,15 @@ SOLVERS: dict[str, dict[str, Any]] = {
     "lbfgs": {"solver": "lbfgs", "loss": "logistic"},
     "l1": {"solver": "lbfgs", "loss": "logistic", "l1": 0.05},
     "cccp": {"solver": "cccp", "loss": "ramp", "starts": 2},
-    "sgd": {"solver": "sgd", "loss": "logistic", "batch_size": 7, "average": "uniform"},
+    "sgd": {"fit": fit_sgd, "loss": "logistic", "batch_size": 7, "average": "uniform"},
 }
 every_solver = pytest.mark.parametrize("settings", SOLVERS.values(), ids=SOLVERS.keys())
 
 
 def fitted(features: Any, signs: Any, settings: dict[str, Any], **more: Any) -> LinearFit:
-    return fit_linear(features, signs, **{"l2": 0.1, "generator": torch.Generator("cpu").manual_seed(3)} | settings | more)
+    options = {"fit": fit_linear, "l2": 0.1, "generator": torch.Generator("cpu").manual_seed(3)} | settings | more
+    fit: LinearFit = options.pop("fit")(features, signs, **options)
+    return fit
 
 
 def assert_same_fit(found: LinearFit, expected: LinearFit) -> None:
@@ -431,10 +442,13 @@ def test_signs_and_numbers_of_any_dtype_give_the_same_fit(settings: dict[str, An
     expected = fitted(features, signs, settings)
     for dtype in (torch.int8, torch.int16, torch.int32, torch.float16, torch.bfloat16, torch.float32, torch.float64):
         assert_same_fit(fitted(features, signs.to(dtype), settings), expected)
-    numbers = {"l2": np.float64(0.1), "steps": np.int64(1000), "epochs": np.uint8(10), "batch_size": np.int16(settings.get("batch_size", 32))}
-    assert_same_fit(fitted(features, signs, settings, rate=np.float64(0.1), tolerance=np.float64(1e-10), **numbers), expected)
-    halves = fitted(features, signs, settings, l2=np.float32(0.25), rate=np.float16(0.5))
-    assert_same_fit(halves, fitted(features, signs, settings, l2=0.25, rate=0.5))
+    numbers: dict[str, Any] = {"l2": np.float64(0.1), "steps": np.int64(1000), "tolerance": np.float64(1e-10)}
+    halves, wholes = {"l2": np.float32(0.25), "tolerance": np.float16(0.5)}, {"l2": 0.25, "tolerance": 0.5}
+    if "fit" in settings:
+        numbers = {"l2": np.float64(0.1), "rate": np.float64(0.1), "epochs": np.uint8(10), "batch_size": np.int16(settings["batch_size"])}
+        halves, wholes = {"l2": np.float32(0.25), "rate": np.float16(0.5)}, {"l2": 0.25, "rate": 0.5}
+    assert_same_fit(fitted(features, signs, settings, **numbers), expected)
+    assert_same_fit(fitted(features, signs, settings, **halves), fitted(features, signs, settings, **wholes))
     ones = torch.ones(30, dtype=torch.uint8)
     assert_same_fit(fitted(features, ones, settings, intercept="none"), fitted(features, ones.long(), settings, intercept="none"))
 
@@ -621,14 +635,6 @@ BAD = {
         "start": (torch.ones(4), torch.tensor(1.0)),
         "loss": "logistic",
     },
-    "`features` should be finite, and `rate` small enough for SGD to settle": {
-        "features": torch.zeros(4, 1),
-        "signs": torch.ones(4),
-        "loss": "squared",
-        "solver": "sgd",
-        "rate": 1e30,
-        "epochs": 2,
-    },
     "`weights` should be finite; found NaN": {"start": (torch.full((4,), torch.nan), torch.tensor(0.0))},
     "`generator` should be a torch.Generator; found int": {"generator": 3},
     "`features` should be a dense tensor": {"features": torch.eye(4).to_sparse()},
@@ -660,14 +666,32 @@ BAD = {
     "`starts` should be at least 1": {"starts": 0},
     "`tolerance` should be finite and above 0": {"tolerance": 0.0},
     "`steps` should be an integer": {"steps": 1.5},
+    "`loss` should have a minimum on these examples": {"loss": "unhinged", "l2": 0.1, "signs": torch.ones(4)},
+}
+BAD_SGD: dict[str, dict[str, Any]] = {
+    "`features` should be finite, and `rate` small enough for SGD to settle": {
+        "features": torch.zeros(4, 1),
+        "signs": torch.ones(4),
+        "loss": "squared",
+        "rate": 1e30,
+        "epochs": 2,
+    },
+    "`features` should be finite, and `rate` small enough for SGD": {"loss": "squared", "rate": 1e30},
+    "`features` should be an iterable that can be gone through again": {"features": iter([(FEATURES, SIGNS)]), "signs": None},
+    "`loss` should have a slope to follow; found zero_one": {"loss": "zero_one"},
+    "`l2` should be finite and at least 0; found -1": {"l2": -1},
+    "`intercept` should be one of 'free', 'regularized', 'none'": {"intercept": True},
+    "`weight` should have shape": {"weight": torch.ones(3)},
+    r"`weights` should have shape \(4,\) to match the columns": {"start": (torch.ones(3), torch.tensor(0.0))},
     "`rate` should be finite and above 0": {"rate": 0.0},
-    "`schedule` should be one of": {"schedule": "cosine"},
-    "`schedule` should be 'pegasos' only with the hinge": {"solver": "sgd", "schedule": "pegasos"},
-    "`average` should be one of": {"average": True},
+    "`schedule` should be one of 'constant', 'inverse', 'inverse_sqrt', 'pegasos'": {"schedule": "cosine"},
+    "`schedule` should be 'pegasos' only with the hinge, .* found loss hinge, l2 0, intercept 'none'": {"schedule": "pegasos", "intercept": "none"},
+    "`schedule` should be 'pegasos' only with the hinge, .* found loss hinge, l2 0.1, intercept 'free'": {"schedule": "pegasos", "l2": 0.1},
+    "`schedule` should be 'pegasos' only with the hinge, .* found loss logistic": {"loss": "logistic", "schedule": "pegasos"},
+    "`average` should be one of 'none', 'uniform', 'polynomial'": {"average": True},
     "`batch_size` should be at least 1": {"batch_size": 0},
     "`epochs` should be at least 1": {"epochs": 0},
-    "`loss` should have a minimum on these examples": {"loss": "unhinged", "l2": 0.1, "signs": torch.ones(4)},
-    "`features` should be finite, and `rate` small enough for SGD": {"loss": "squared", "solver": "sgd", "rate": 1e30},
+    "`generator` should be a torch.Generator; found int": {"generator": 3},
 }
 
 
@@ -676,6 +700,13 @@ def test_bad_arguments_get_a_clear_error(message: str) -> None:
     arguments = {"features": FEATURES, "signs": SIGNS, "loss": "hinge"} | BAD[message]
     with pytest.raises((TypeError, ValueError), match=message):
         fit_linear(arguments.pop("features"), arguments.pop("signs"), **arguments)
+
+
+@pytest.mark.parametrize("message", BAD_SGD)
+def test_bad_arguments_of_sgd_get_a_clear_error(message: str) -> None:
+    arguments = {"features": FEATURES, "signs": SIGNS, "loss": "hinge"} | BAD_SGD[message]
+    with pytest.raises((TypeError, ValueError), match=message):
+        fit_sgd(arguments.pop("features"), arguments.pop("signs"), **arguments)
 
 
 def test_a_step_checks_its_arguments() -> None:
@@ -723,7 +754,7 @@ def test_a_generator_of_batches_lasts_one_epoch() -> None:
         for _ in range(3):
             yield FEATURES, SIGNS
 
-    assert len(fit_linear(batches(), loss="hinge", solver="sgd", epochs=1).objective) == 3
+    assert len(fit_sgd(batches(), loss="hinge", epochs=1).objective) == 3
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -173,7 +173,7 @@ def mask_points(generator: torch.Generator) -> Tensor:
 
 
 def sgd(generator: torch.Generator) -> Tensor:
-    return linear.fit_linear(UNIT, SIGNS, loss="logistic", solver="sgd", batch_size=2, epochs=2, generator=generator).weights
+    return linear.fit_sgd(UNIT, SIGNS, loss="logistic", batch_size=2, epochs=2, generator=generator).weights
 
 
 DRAWN: dict[str, Callable[[torch.Generator], Tensor]] = {

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lossbook import margins, zero_one
-from lossbook.zero_one import Line, best_line, count_dichotomies, smoothed_risk
+from lossbook.zero_one import BestLine, best_line, count_dichotomies, smoothed_risk
 
 Point = tuple[int, int]
 
@@ -37,7 +37,7 @@ def fewest_errors(points: list[Point], signs: list[int]) -> int:
     return best
 
 
-def count(line: Line, features: Tensor, signs: Tensor) -> int:
+def count(line: BestLine, features: Tensor, signs: Tensor) -> int:
     return int((signs * (features.double() @ line.weights + line.intercept) <= 0).sum())
 
 

@@ -3,21 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from lossbook._core import checks
 from lossbook._core.door import plain, widened
-from lossbook.linear._objective import Block as Block
-from lossbook.linear._objective import kinks
-from lossbook.margins import MarginLoss
 
-SOLVERS = ("lbfgs", "newton", "sgd", "cccp")
-
+INTERCEPTS = ("free", "regularized", "none")
 BLOCK_ELEMENTS = {"cpu": 200_000}  # a block that stays in a core's cache between the two products that need it
 LARGE_BLOCK = 50_000_000  # elsewhere: as much as spares memory
+
+
+class Block(NamedTuple):
+    """Some of the examples: features [B, D], signs [B] in the same dtype, and the weight [B] of each."""
+
+    features: Tensor
+    signs: Tensor
+    weight: Tensor | None = None
+
+
+class Moments(NamedTuple):
+    """The mean and the mean square [D] of each column, float64."""
+
+    mean: Tensor
+    square: Tensor
 
 
 def check_examples(features: Any, signs: Any, weight: Any = None) -> None:
@@ -56,15 +69,28 @@ def check_penalties(l2: float, l1: float) -> None:
     checks.check_number("l1", l1, low=0)
 
 
-def check_solver(solver: str, loss: MarginLoss, l2: float, l1: float) -> None:
-    """The solver is one, and can do the problem."""
-    checks.check_choice("solver", solver, SOLVERS)
-    if solver == "newton" and not loss.is_convex:
-        checks.wrong_value("solver", "be 'lbfgs', 'sgd' or, for a ramp, 'cccp' where the loss is not convex", f"'newton' with {loss.name}")
-    if solver == "cccp" and not any(jump < 0 for _, jump in kinks(loss)):
-        checks.wrong_value("loss", "be a ramp for the solver 'cccp'", loss.name)
-    if solver in ("newton", "cccp") and l1 > 0:
-        checks.wrong_value("solver", "be 'lbfgs' or 'sgd' where l1 > 0", repr(solver))
+def given_start(start: Any, features: Tensor) -> Tensor:
+    """Weights and intercept, checked, as one vector [D + 1], float64."""
+    if not isinstance(start, tuple) or len(start) < 2:
+        checks.wrong_type("start", "be a pair (weights, intercept) or a `LinearFit`", type(start).__name__)
+    weights, intercept = plain(start[0]), plain(start[1])
+    check_line(weights, intercept, features)
+    checks.check_finite("weights", weights)
+    checks.check_finite("intercept", intercept)
+    return torch.cat([weights.detach().double(), intercept.detach().double()[None]])
+
+
+def alike(features: Tensor, signs: Tensor, weight: Tensor | None) -> Block:
+    """All in the dtype of the features, float32 at least."""
+    features = widened(features)
+    return Block(features, signs.to(features.dtype), None if weight is None else weight.to(features.dtype))
+
+
+@contextmanager
+def outside_autograd(device: torch.device) -> Iterator[None]:
+    """No graph and no autocast; and what is found is fit for training, though the call was in inference mode."""
+    with torch.inference_mode(False), torch.no_grad(), torch.autocast(device.type, enabled=False):
+        yield
 
 
 def _block(features: Tensor, signs: Tensor, weight: Tensor | None = None) -> Block:
@@ -76,13 +102,34 @@ def _block(features: Tensor, signs: Tensor, weight: Tensor | None = None) -> Blo
     return Block(features, signs.detach().to(features), None if weight is None else weight.detach().to(features))
 
 
-class Rows:
+class Examples:
+    """What rows in memory and a stream have in common: `first` to look at, and `blocks` of all of them, as often as they are asked for."""
+
+    first: Block
+
+    def blocks(self) -> Iterator[Block]:
+        raise NotImplementedError
+
+    def batches(self, size: int, generator: torch.Generator | None) -> Iterator[Block]:
+        """What SGD takes its steps on: all examples once."""
+        raise NotImplementedError
+
+    @cached_property
+    def moments(self) -> Moments:
+        """A pass over the blocks, once."""
+        size, sums = 0, self.first.features.new_zeros(self.first.features.shape[1], dtype=torch.float64)
+        squares = sums
+        for features, _, _ in self.blocks():
+            wide = features.double()
+            size, sums, squares = size + len(wide), sums + wide.sum(dim=0), squares + wide.square().sum(dim=0)
+        return Moments(sums / size, squares / size)
+
+
+class Rows(Examples):
     """Examples in memory."""
 
-    def __init__(self, features: Tensor, signs: Any, weight: Any) -> None:
-        check_examples(features, signs, weight)
-        self.block = _block(features, signs, weight)
-        self.first = self.block
+    def __init__(self, block: Block) -> None:
+        self.block = self.first = block
 
     def __len__(self) -> int:
         return len(self.block.signs)
@@ -104,29 +151,21 @@ class Rows:
 
     def sample(self, count: int, generator: torch.Generator | None) -> Rows:
         """`count` rows drawn with replacement, in their order in memory."""
-        picked = object.__new__(Rows)
         drawn = torch.randint(len(self), (count,), generator=generator, device="cpu").sort().values
-        picked.block = picked.first = self._pick(drawn.to(self.block.signs.device))
-        return picked
+        return Rows(self._pick(drawn.to(self.block.signs.device)))
 
     def _pick(self, rows: Tensor) -> Block:
         features, signs, weight = self.block
         return Block(features[rows], signs[rows], None if weight is None else weight[rows])
 
 
-class Stream:
+class Stream(Examples):
     """Examples that come as mini-batches (features [B, D], signs [B]) from an iterable, which is gone through anew for every pass.
 
     A generator can be gone through once: enough for one epoch of SGD, whose first batch is kept aside while the number of columns is read off it.
     """
 
-    def __init__(self, source: Any, signs: Any, weight: Any, passes: int) -> None:
-        if not isinstance(source, Iterable):
-            checks.wrong_type("features", "be a tensor, or an iterable of pairs (features, signs)", type(source).__name__)
-        if signs is not None or weight is not None:
-            checks.wrong_value("signs" if signs is not None else "weight", "be left out where `features` is an iterable of pairs", "a value")
-        if isinstance(source, Iterator) and passes > 1:
-            checks.wrong_type("features", "be an iterable that can be gone through again, for more than one pass", type(source).__name__)
+    def __init__(self, source: Iterable[Any]) -> None:
         self._source = source
         self._pending: Iterator[Block] | None = self._read()
         self.first = next(self._pending, None) or checks.wrong_value("features", "yield at least one batch", "none")
@@ -154,3 +193,17 @@ class Stream:
             if hasattr(self, "first") and block.features.shape[1] != self.first.features.shape[1]:
                 checks.wrong_value("features", f"keep its {self.first.features.shape[1]} columns from batch to batch", block.features.shape[1])
             yield block
+
+
+def given_examples(features: Any, signs: Any, weight: Any, *, passes: int) -> Rows | Stream:
+    """The examples, checked: rows at once, a stream's batches as they come."""
+    if isinstance(features, Tensor):
+        check_examples(features, signs, weight)
+        return Rows(_block(features, signs, weight))
+    if not isinstance(features, Iterable):
+        checks.wrong_type("features", "be a tensor, or an iterable of pairs (features, signs)", type(features).__name__)
+    if signs is not None or weight is not None:
+        checks.wrong_value("signs" if signs is not None else "weight", "be left out where `features` is an iterable of pairs", "a value")
+    if isinstance(features, Iterator) and passes > 1:
+        checks.wrong_type("features", "be an iterable that can be gone through again, for more than one pass", type(features).__name__)
+    return Stream(features)

@@ -5,7 +5,6 @@ The parameters are one float64 vector theta [D + 1], the intercept last, whateve
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from typing import NamedTuple
@@ -13,15 +12,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from lossbook.linear._examples import Block, Examples
 from lossbook.margins import MarginLoss
-
-
-class Block(NamedTuple):
-    """Some of the examples: features [B, D], signs [B] in the same dtype, and the weight [B] of each."""
-
-    features: Tensor
-    signs: Tensor
-    weight: Tensor | None = None
 
 
 class Sweep(NamedTuple):
@@ -32,6 +24,39 @@ class Sweep(NamedTuple):
     gradient: Tensor
     hessian: Tensor
     gap: float
+
+
+@dataclass
+class Sums:
+    """What the blocks of a sweep add up to: slopes and curvatures of the losses, their values, and how many examples there were."""
+
+    gradient: Tensor
+    hessian: Tensor
+    size: int = 0
+    losses: float = 0.0
+    excess: float = 0.0
+    gap: float = 0.0
+
+
+class Stop(NamedTuple):
+    """When a solver is to stop: within `tolerance` of a minimum, relatively and by its own estimate, or after so many steps."""
+
+    tolerance: float
+    steps: int
+
+
+class Path(NamedTuple):
+    """Where a solver went: theta, the objective by step, whether it arrived, and what the last sweep found."""
+
+    theta: Tensor
+    objective: list[float]
+    converged: bool
+    found: Sweep
+
+
+def is_rounding(decrement: float, found: Sweep) -> bool:
+    """Where no step goes down, a millionth of the objective is put down to rounding."""
+    return decrement < 1e-6 * (abs(found.value) + 1e-6)
 
 
 class Rounding(NamedTuple):
@@ -132,68 +157,85 @@ class Curve:
 
 @dataclass(frozen=True)
 class Problem:
-    """(1/N) Σ weight φ(y (w·x + b)) + l2/2 |w|² + l1 |w|₁ over all blocks, to be minimised.
+    """(1/N) Σ weight φ(y (w·x + b)) + l2/2 |w|² + l1 |w|₁ over all examples, to be minimised.
 
     `penalized` [D + 1] marks what l1 and l2 act on, `free` [D + 1] what may move; `noise` is the rounding of the features' dtype. With an `anchor` (a
     theta), φ loses the tangent of jump (k - m)₊ at the anchor's margins, for each k of `bends`.
     """
 
-    blocks: Callable[[], Iterable[Block]]
+    examples: Examples
+    curve: Curve
+    l2: float
+    l1: float
     penalized: Tensor
     free: Tensor
     noise: float
-    l2: float = 0.0
-    l1: float = 0.0
     bends: Kinks = ()
     anchor: Tensor | None = None
 
     @cached_property
     def units(self) -> Units:
-        """Of the columns, l2 being a spread too: where a column has next to none, l2 alone bends the objective. A pass over the blocks."""
-        size, sums, squares = 0, torch.zeros_like(self.free[:-1]), torch.zeros_like(self.free[:-1])
-        for features, _, _ in self.blocks():
-            wide = features.double()
-            size, sums, squares = size + len(wide), sums + wide.sum(dim=0), squares + wide.square().sum(dim=0)
-        shifts = bool(self.free[-1] > self.penalized[-1])  # an intercept that costs something does not follow the means
-        mean = sums / size if shifts else torch.zeros_like(sums)
-        variance = (squares / size - mean.square()).clamp(min=1e-10 * squares / size) + self.l2
+        """Of the columns, l2 being a spread too: where a column has next to none, l2 alone bends the objective."""
+        mean, square = self.examples.moments
+        if not bool(self.free[-1] > self.penalized[-1]):  # an intercept that is none, or costs something, does not follow the means
+            mean = torch.zeros_like(mean)
+        variance = (square - mean.square()).clamp(min=1e-10 * square) + self.l2
         if not bool(variance.isfinite().all()):  # squares beyond float64
-            return Units(torch.zeros_like(sums), torch.ones_like(sums))
+            return Units(torch.zeros_like(mean), torch.ones_like(mean))
         return Units(mean, torch.where(variance > 0, variance, 1.0).sqrt())
 
-    def sweep(self, curve: Curve, theta: Tensor, *, hessian: bool = False) -> Sweep:
+    def sweep(self, theta: Tensor, *, hessian: bool = False) -> Sweep:
         """One pass over the blocks; without `hessian` the Hessian is empty. The l1 term is in the objective, not in the gradient."""
-        size, total, excess, gap = 0, 0.0, 0.0, 0.0
-        gradient, second = torch.zeros_like(theta), theta.new_zeros((len(theta), len(theta)) if hessian else (0, 0))
-        for features, signs, weight in self.blocks():
-            margins = margins_of(features, signs, theta)
-            losses, slope, scale = curve.loss.value(margins), curve.loss.slope(margins), 1.0 if weight is None else weight
-            if self.anchor is not None:
-                behind = margins_of(features, signs, self.anchor)
-                for kink, jump in self.bends:
-                    losses, slope = losses + jump * (behind < kink) * (margins - kink), slope + jump * (behind < kink)
-            size, total = size + len(signs), total + float((losses * scale).sum(dtype=torch.float64))
-            if curve.rounded:
-                rounding = curve.rounding(margins)
-                slope = slope + rounding.slope
-                excess += float((rounding.excess * scale).sum(dtype=torch.float64))
-                gap += float((rounding.gap * scale).sum(dtype=torch.float64))
-            slope = slope * signs if weight is None else slope * signs * weight
-            gradient[:-1] += features.T.mv(slope)
-            gradient[-1] += slope.sum()
-            if hessian:
-                second += _outer(features, curve.curvature(margins) * scale)
+        sums = Sums(torch.zeros_like(theta), theta.new_zeros((len(theta), len(theta)) if hessian else (0, 0)))
+        for block in self.examples.blocks():
+            self._add(sums, block, theta)
         ridge = self.l2 * self.penalized
-        value = total / size + float(theta.square() @ ridge) / 2 + self.l1 * float(theta.abs() @ self.penalized)
+        value = sums.losses / sums.size + float(theta.square() @ ridge) / 2 + self.l1 * float(theta.abs() @ self.penalized)
+        gradient = (sums.gradient / sums.size + ridge * theta) * self.free
+        second = sums.hessian
         if hessian:
-            second = (second / size + ridge.diag()) * torch.outer(self.free, self.free) + (1 - self.free).diag()
-        return Sweep(value, value + excess / size, (gradient / size + ridge * theta) * self.free, second, gap / size)
+            second = (second / sums.size + ridge.diag()) * torch.outer(self.free, self.free) + (1 - self.free).diag()
+        return Sweep(value, value + sums.excess / sums.size, gradient, second, sums.gap / sums.size)
+
+    def _add(self, sums: Sums, block: Block, theta: Tensor) -> None:
+        """What a block adds to each sum."""
+        margins = margins_of(block, theta)
+        losses, slope = self._losses(block, margins)
+        sums.size += len(margins)
+        sums.losses += _total(losses, block.weight)
+        if self.curve.rounded:
+            rounding = self.curve.rounding(margins)
+            slope = slope + rounding.slope
+            sums.excess += _total(rounding.excess, block.weight)
+            sums.gap += _total(rounding.gap, block.weight)
+        slope = _weighted(slope * block.signs, block.weight)
+        sums.gradient[:-1] += block.features.T.mv(slope)
+        sums.gradient[-1] += slope.sum()
+        if len(sums.hessian):
+            sums.hessian += _outer(block.features, _weighted(self.curve.curvature(margins), block.weight))
+
+    def _losses(self, block: Block, margins: Tensor) -> tuple[Tensor, Tensor]:
+        """φ and φ' at the margins, with the tangent where there is an anchor."""
+        losses, slope = self.curve.loss.value(margins), self.curve.loss.slope(margins)
+        if self.anchor is not None:
+            behind = margins_of(block, self.anchor)
+            for kink, jump in self.bends:
+                losses, slope = losses + jump * (behind < kink) * (margins - kink), slope + jump * (behind < kink)
+        return losses, slope
 
 
-def margins_of(features: Tensor, signs: Tensor, theta: Tensor) -> Tensor:
+def margins_of(block: Block, theta: Tensor) -> Tensor:
     """y (w·x + b), in the dtype of the features."""
-    theta = theta.to(features.dtype)
-    return features.mv(theta[:-1]).add_(theta[-1]).mul_(signs)
+    theta = theta.to(block.features.dtype)
+    return block.features.mv(theta[:-1]).add_(theta[-1]).mul_(block.signs)
+
+
+def _weighted(values: Tensor, weight: Tensor | None) -> Tensor:
+    return values if weight is None else values * weight
+
+
+def _total(values: Tensor, weight: Tensor | None) -> float:
+    return float(_weighted(values, weight).sum(dtype=torch.float64))
 
 
 def _outer(features: Tensor, curvature: Tensor) -> Tensor:

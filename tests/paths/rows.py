@@ -57,7 +57,7 @@ REFUSED: dict[tuple[str, str], str] = {
 
 REFUSED |= {  # searches, and combinations found by numpy
     (path, name): READ
-    for name in ("linear.fit_linear", "boosting.AdaBoost.fit", "boosting.coordinate_descent", "multitask.pcgrad", "multitask.mgda")
+    for name in ("linear.fit_linear", "linear.fit_sgd", "boosting.AdaBoost.fit", "boosting.coordinate_descent", "multitask.pcgrad", "multitask.mgda")
     for path in ("vmap", "torch.func.vjp", "compiled, one graph")
 }
 REFUSED |= {("compiled, one graph", name): READ for name in ("multitask.task_gradients", "data.digit_scenes")}

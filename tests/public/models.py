@@ -90,7 +90,18 @@ def fit_check(result: linear.LinearFit, *, features: Tensor, signs: Tensor, loss
         assert best <= risk(w + np.array(move[:2]), b + move[2]) + 1e-5 * (1 + best)
 
 
-def best_line_check(result: zero_one.Line, *, features: Tensor, signs: Tensor) -> None:
+def sgd_check(result: linear.LinearFit, *, features: Tensor, epochs: int, **arguments: Any) -> None:
+    """All examples make one batch: a step an epoch from 0, one after the other."""
+    weights, intercept = np.zeros(features.shape[1]), 0.0
+    for _ in range(epochs):
+        line = linear.Line(torch.from_numpy(weights), torch.tensor(intercept, dtype=torch.float64))
+        weights, intercept = step_reference(weights=line.weights, intercept=line.intercept, features=features, **arguments)
+    assert np.allclose(array(result.weights), weights, rtol=1e-3, atol=2e-3)
+    assert np.allclose(float(result.intercept), intercept, rtol=1e-3, atol=2e-3)
+    assert len(result.objective) == epochs
+
+
+def best_line_check(result: zero_one.BestLine, *, features: Tensor, signs: Tensor) -> None:
     """It makes the errors that it says, and none of many lines makes fewer."""
     x, y = array(features), signs.numpy()
 
@@ -249,16 +260,31 @@ SPECS = [
             "l1": number(0),
             "solver": choice,
             "intercept": choice,
-            "schedule": choice,
-            "average": choice,
             "starts": count(),
             "steps": count(),
-            "batch_size": count(),
-            "epochs": count(),
             "tolerance": RATE,
-            "rate": RATE,
         },
         check=fit_check,
+        narrow=False,
+    ),
+    Spec(
+        "linear.fit_sgd",
+        linear.fit_sgd,
+        examples(loss=st.sampled_from(["logistic", "squared"]), l2=st.just(0.5), l1=st.just(0.25), rate=st.just(2**-6), epochs=st.just(2)),
+        {
+            "features": in_memory,
+            "signs": truth,
+            "loss": a_loss,
+            "l2": number(0),
+            "l1": number(0),
+            "intercept": choice,
+            "schedule": choice,
+            "average": choice,
+            "batch_size": count(),
+            "epochs": count(),
+            "rate": RATE,
+        },
+        check=sgd_check,
         narrow=False,
     ),
     Spec(
