@@ -88,7 +88,6 @@ def test_pieces_tables_and_dtypes_change_nothing(dtype: torch.dtype, monkeypatch
     """Maps larger than a piece, odd in size; then without tables, so that ids are sorted instead."""
     for size in (7, 61):
         monkeypatch.setattr(_runs, "_PIECE", 64)
-        monkeypatch.setattr(_runs, "_SCAN", 64)
         truth = blocks(generator, size=size, cell=9)
         prediction = torch.roll(truth, 2, dims=1)
         truth, prediction = truth.to(dtype), prediction.to(dtype)
@@ -102,8 +101,8 @@ def test_pieces_tables_and_dtypes_change_nothing(dtype: torch.dtype, monkeypatch
 
 @pytest.mark.parametrize("narrow", [torch.uint8, torch.int16, torch.int32, torch.int64], ids=str)
 def test_a_run_starts_where_either_map_changes(narrow: torch.dtype, monkeypatch: pytest.MonkeyPatch, generator: torch.Generator) -> None:
-    """Against `itertools.groupby` over the pairs of pixels; the maps end inside a piece and inside eight pixels."""
-    monkeypatch.setattr(_runs, "_SCAN", 64)
+    """Against `itertools.groupby` over the pairs of pixels; the maps end inside a piece."""
+    monkeypatch.setattr(_runs, "_PIECE", 64)
     for dtype in (narrow, torch.int64):
         first, second = blocks(generator, size=37, cell=12).to(narrow), blocks(generator, size=37, cell=9).to(dtype)
         pixels = zip(first.reshape(-1, 2).tolist(), second.reshape(-1, 2).tolist(), strict=True)

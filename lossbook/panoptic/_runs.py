@@ -1,4 +1,7 @@
-"""How many pixels each segment of one map shares with each segment of another, found where the maps change and not pixel by pixel."""
+"""How many pixels each segment of one map shares with each segment of another, found where the maps change and not pixel by pixel.
+
+The plain formula: `np.unique` of the pairs of ids of all pixels, with counts.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,7 @@ import torch
 from torch import Tensor
 
 Array = np.ndarray[Any, np.dtype[Any]]
-_PIECE = 2**16  # rows that are numbered together: their temporaries stay in the cache
-_SCAN = 2**17  # pixels that are compared together: their rows are still near when they are taken
+_PIECE = 2**16  # rows that are compared, or numbered, together: their temporaries stay in the cache
 _TABLE = 2**24  # the longest table that is preferred to sorting
 _LARGEST = 2**62  # the largest number that a row may become
 
@@ -116,44 +118,13 @@ def _runs(first: Tensor, second: Tensor) -> tuple[Array, Array, Array | None]:
 
 
 def _runs_in_cache(first: Array, second: Array) -> tuple[Array, Array, Array | None]:
-    """Piece by piece, so that a row is taken while it is near; it gives up as soon as runs are more than a quarter of the pixels."""
-    changes = _Changes(first, second)
-    starts, rows, found = [np.zeros(0, dtype=np.int64)], [(first[:0], second[:0])], 0
-    for piece in _pieces(len(first), _SCAN):
-        pixels = changes(piece)
-        starts.append(pixels)
-        rows.append((first.take(pixels, axis=0), second.take(pixels, axis=0)))  # take copies rows, an index numbers
-        found += len(pixels)
+    """Piece by piece; it gives up as soon as runs are more than a quarter of the pixels."""
+    starts, found = [np.arange(min(len(first), 1))], 1
+    for piece in _pieces(len(first) - 1, _PIECE):
+        changed = (first[1:][piece] != first[:-1][piece]) | (second[1:][piece] != second[:-1][piece])
+        starts.append(piece.start + 1 + np.flatnonzero(changed[:, 0] | changed[:, 1]))
+        found += len(starts[-1])
         if 4 * found > piece.stop:
             return first, second, None
-    return np.concatenate([a for a, _ in rows]), np.concatenate([b for _, b in rows]), np.diff(np.concatenate(starts), append=len(first))
-
-
-class _Changes:
-    """The pixels of a piece at which either of two maps [N, 2] starts a run; one pair of buffers, a byte a comparison, serves all pieces."""
-
-    def __init__(self, first: Array, second: Array) -> None:
-        self.each = 1 if first.itemsize < 8 and second.itemsize < 8 else 2  # comparisons a pixel: a pair of narrow numbers is compared as one
-        self.maps = [values.reshape(-1) if self.each == 2 else values.view(f"u{2 * values.itemsize}").reshape(-1) for values in (first, second)]
-        self.flags: Array = np.empty((2, self.each * min(_SCAN, 8 * (len(first) // 8 + 1))), dtype=bool)
-
-    def __call__(self, piece: slice) -> Array:
-        each, flags = self.each, self.flags
-        start, low, high = (each * pixel for pixel in (piece.start, max(piece.start, 1), piece.stop))
-        for words, found in zip(self.maps, flags, strict=True):
-            np.not_equal(words[low:high], words[low - each : high - each], out=found[low - start : high - start])
-        flags[:, : low - start] = True  # the first pixel of all
-        flags[:, high - start :] = False
-        eights = flags.view(np.uint64)
-        eights[0] |= eights[1]
-        pixels: Array = piece.start + _where(eights[0], each)
-        return pixels
-
-
-def _where(eights: Array, each: int) -> Array:
-    """Which groups of `each` bytes are not 0: first which eight bytes, read as one number, then which groups of those."""
-    blocks = np.flatnonzero(eights != 0)
-    groups = np.flatnonzero(eights[blocks].view(f"u{each}") != 0)
-    shift = 3 - (each == 2)
-    places: Array = (blocks[groups >> shift] << shift) + (groups & ((1 << shift) - 1))
-    return places
+    pixels = np.concatenate(starts)
+    return first.take(pixels, axis=0), second.take(pixels, axis=0), np.diff(pixels, append=len(first))  # take copies rows, an index numbers
