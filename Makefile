@@ -1,7 +1,8 @@
 # The Loss Book. `make book` and `make test` need nothing but Python 3.11 or newer; the rest is listed by `make help`.
 
 PYTHON3 ?= python3
-JOBS ?= 2
+# Processes of tests: as many as there are cores and memory for. Another number: make JOBS=4 test
+JOBS ?= $(shell $(PYTHON3) _ext/workers.py)
 # Where Linux finds torch without several GB of CUDA. `make TORCH_INDEX= book` takes PyPI's instead.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
@@ -10,7 +11,7 @@ PIP := $(PYTHON) -m pip --disable-pip-version-check
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help book test test-package bench mutants serve strict links lint format chapter lock clean
+.PHONY: help book test test-all test-package bench mutants serve strict links lint format chapter lock clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' Makefile | expand -t 22
@@ -18,12 +19,15 @@ help:  ## show this list
 book: $(INSTALLED)  ## execute and build the book into _build/html/, and say where to open it
 	@$(PYTHON) _ext/build.py
 
-test: book  ## everything: the package, the claims, the built pages, the browser
+test: book  ## what one needs to trust a checkout: the package, the claims, the built pages, each of them once in a browser
 	@$(PYTHON) -m tests.chromium || test "$$CI" != true
-	@$(PYTHON) -m pytest -q -n $(JOBS) --dist worksteal
+	@$(PYTHON) -m pytest -q -n $(JOBS) --dist worksteal -m "not thorough"
+
+test-all: $(if $(TESTED),,test)  ## and the rest: other seeds, compiled and exported, books and environments on the side, every page in both themes and widths
+	@$(PYTHON) -m pytest -q -n $(JOBS) --dist worksteal -m thorough
 
 test-package: $(INSTALLED)  ## only what needs neither the built book nor a browser
-	@$(PYTHON) -m pytest -q -n $(JOBS) --dist worksteal -m "not browser and not site"
+	@$(PYTHON) -m pytest -q -n $(JOBS) --dist worksteal -m "not browser and not site and not thorough"
 
 bench: $(INSTALLED)  ## speed and cost against what people use; ONLY="sets focal" runs these alone, SPEND=10 repeats them for longer
 	@$(PYTHON) -m benchmarks $(ONLY) $(if $(SPEND),--seconds $(SPEND))

@@ -120,9 +120,8 @@ def to_xyxy(boxes_cxcywh: Tensor) -> Tensor:
         tensor([1., 1., 3., 5.])
     """
     _check_layout("boxes_cxcywh", boxes_cxcywh)
-    wide = widened(boxes_cxcywh)
-    centre, half = wide[..., :2], wide[..., 2:] / 2
-    return torch.cat([centre - half, centre + half], -1).to(boxes_cxcywh.dtype)
+    centre, half = boxes_cxcywh[..., :2], boxes_cxcywh[..., 2:] / 2
+    return torch.cat([centre - half, centre + half], -1)
 
 
 @plain_arguments

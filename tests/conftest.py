@@ -24,6 +24,17 @@ SITE = ROOT / "_build/html"
 NO_CHROMIUM = f"no Chromium: {chromium.HOW_TO_GET_IT}"
 NO_SITE = "the book is not built: run `make book`"
 
+ON_THE_SIDE = {
+    "tiny",
+    "tiny_ledger",
+    "small",
+    "whole",
+    "book",
+    "sdist",
+    "verdicts",
+    "python",
+}  # fixtures that build a book, a package or an environment
+
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 DTYPES = [torch.float64, torch.float32, torch.float16, torch.bfloat16]
 
@@ -69,6 +80,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     lacking = {"browser": NO_CHROMIUM} if chromium.find() is None else {}
     lacking |= {} if (SITE / "index.html").exists() else {"site": NO_SITE}
     for item in items:
+        if ON_THE_SIDE & {*getattr(item, "fixturenames", ())}:
+            item.add_marker("thorough")
         if Path(__file__).parent / "browser" in item.path.parents:
             item.add_marker("browser")
         for marker, reason in lacking.items():

@@ -109,6 +109,7 @@ def test_pre_commit_runs_the_locked_tools() -> None:
     assert {repository["repo"] for repository in settings["repos"]} == {"local"}
 
 
+@pytest.mark.thorough
 def test_binder_finds_its_files() -> None:
     """repo2docker's dry run prints the Dockerfile that Binder would build."""
     command = [

@@ -560,6 +560,7 @@ def test_predictions_of_two_precisions_give_the_wider(kind: str) -> None:
 # --------------------------------------------------------------------------------------------------------------- traced and without values
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("backend", ["eager", "aot_eager"])
 @every
 def test_compiled_in_one_graph(kind: str, backend: str) -> None:
@@ -570,6 +571,7 @@ def test_compiled_in_one_graph(kind: str, backend: str) -> None:
     same(found(scene, call), expected(scene))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("make", [box_scene, mask_scene])
 def test_a_compiled_criterion_follows_the_numbers_of_objects(make: Callable[..., Scene]) -> None:
     """Batches of other sizes, one after the other; the whole result comes out of the graph."""
@@ -583,6 +585,7 @@ def test_a_compiled_criterion_follows_the_numbers_of_objects(make: Callable[...,
             assert torch.equal(torch.stack(ours), torch.stack(theirs))
 
 
+@pytest.mark.thorough
 @every
 def test_exported(kind: str) -> None:
     scene = SCENES[kind]()
@@ -888,10 +891,10 @@ def test_a_result_equals_itself_and_has_a_hash() -> None:
 
 def test_the_matching_is_registered_once_more_when_its_module_is_read_again() -> None:
     """As notebooks do it that reload what has changed."""
-    from lossbook.sets import matching
+    from lossbook.sets import _matching
 
-    importlib.reload(matching)
-    assert [side.tolist() for side in torch.func.vmap(matching.match)(torch.eye(2)[None])] == [[[0, 1]], [[1, 0]]]
+    importlib.reload(_matching)
+    assert [side.tolist() for side in torch.func.vmap(_matching.match)(torch.eye(2)[None])] == [[[0, 1]], [[1, 0]]]
 
 
 @pytest.mark.parametrize("shape", [(3, 5), (2**19,), (2**20 + 3,), (7, 2**18 + 1)], ids=str)
@@ -962,6 +965,7 @@ def rank_gradients(rank: int, folder: str, narrow: torch.dtype) -> None:
     torch.distributed.destroy_process_group()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("narrow", [torch.float64, torch.float16, torch.bfloat16], ids=str)
 def test_two_ranks_give_the_numbers_of_one_process(tmp_path: Path, narrow: torch.dtype) -> None:
     """The mean over the ranks of every part and of its gradient; half precision, uneven shares, and ranks with nothing in them."""

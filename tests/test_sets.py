@@ -20,7 +20,7 @@ from transformers.models.maskformer import modeling_maskformer as maskformer
 
 from lossbook import sets
 from lossbook.boxes import pairwise_giou, to_xyxy
-from lossbook.sets import _mask_matching, mask_loss
+from lossbook.sets import _mask_loss, _mask_matching
 from lossbook.sets._box_loss import pairwise_box_costs
 from lossbook.sets._points import smallest
 from tests.tolerances import assert_near
@@ -671,7 +671,7 @@ def test_a_device_gets_batched_costs_and_a_single_group(monkeypatch: pytest.Monk
         settings = {} if points is None else {"points": points[0]}
         expected = gradients(lambda a, b: criterion(a, b, targets, **settings).total, logits, mask_logits)  # noqa: B023
         with monkeypatch.context() as patch:
-            patch.setattr(mask_loss, "_image_by_image", lambda mask_logits, plain: False)
+            patch.setattr(_mask_loss, "_image_by_image", lambda mask_logits, plain: False)
             patch.setattr(_mask_matching, "costs_by_image", _mask_matching.costs_by_layer)
             for inside in (False, True):
                 with torch.autocast("cpu", torch.bfloat16, enabled=inside):

@@ -123,6 +123,7 @@ def same(first: Any, second: Any, dtype: torch.dtype = torch.float64) -> None:
 
 @pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated")  # torch's own compiler calls it
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch's own compiler needs g++")
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["focal.sigmoid_focal_loss", "crossentropy.cross_entropy, soft", "boxes.giou_loss"])
 def test_compiles_to_machine_code(name: str) -> None:
     loss, prediction, rest = case(name)
@@ -145,6 +146,7 @@ def test_gradients_of_gradients_forward_and_reverse(name: str, device: torch.dev
     assert_near(torch.func.jacfwd(torch.func.jacrev(total))(prediction).detach(), reverse)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", [name for name in WORLD if name not in UNTRACED | UNEXPORTED])
 def test_exports(name: str) -> None:
     """As a program of torch's own operators, to be run without lossbook."""
@@ -205,6 +207,7 @@ def test_a_generator_decides_everything(name: str) -> None:
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # torch's own look at what crosses a break of the graph
 @pytest.mark.filterwarnings("ignore:<class 'torch.autograd.function.Function'> should not be instantiated")  # which torch.compile itself does
+@pytest.mark.thorough
 def test_a_set_loss_compiles_around_its_matching() -> None:
     """The assignment is scipy's and breaks the graph; the rest compiles, with the same loss and gradient."""
     pytest.importorskip("scipy", reason="an extra, absent where the core is tested alone")

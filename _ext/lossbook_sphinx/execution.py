@@ -27,15 +27,15 @@ from sphinx.config import Config
 from sphinx.environment import BuildEnvironment
 from sphinx.errors import ExtensionError
 from traitlets import config as traits
+from workers import workers
 
 from . import reads
 from .status import machine
 
-WORKERS = 2
 # Seconds after which a kernel that has not started, or an output that has not come, never will. Not a measure of speed: nbclient's own 60 and 4 are
 # reached on a busy machine, and after the 4 a page is written without its output, with nothing said.
 HANG = 1800
-# Explorers write only their static HTML, and two kernels share two cores without a quarrel.
+# Explorers write only their static HTML, and each kernel computes on one core, so that as many as there are don't quarrel.
 KERNEL_ENVIRONMENT = {"LOSSBOOK_STATIC": "1", "MPLBACKEND": "agg", "OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
 
 # Asked of a kernel when its page is done: the most memory it held, and its processor time, which a busy machine doesn't stretch.
@@ -120,7 +120,10 @@ def is_cached(cache: JupyterCacheAbstract, notebook: NotebookNode, data: str) ->
 
 
 def execute_in_parallel(app: Sphinx, env: BuildEnvironment, docnames: list[str]) -> None:
-    """Fill the cache for the pages about to be read, `WORKERS` at a time. Pages that raise end the build, all of them named with their tracebacks."""
+    """Fill the cache for the pages about to be read, as many at a time as there is room for.
+
+    Pages that raise end the build, all of them named with their tracebacks.
+    """
     settings = env.mystnb_config  # type: ignore[attr-defined]
     if settings.execution_mode != "cache":
         return
@@ -136,7 +139,7 @@ def execute_in_parallel(app: Sphinx, env: BuildEnvironment, docnames: list[str])
         if not is_cached(cache, notebook, reads.digest(Path(app.srcdir), notebook.metadata)):
             waiting.append((docname, path, notebook))
     raised = []
-    with ThreadPoolExecutor(WORKERS) as pool:
+    with ThreadPoolExecutor(workers()) as pool:
         results = pool.map(lambda page: execute(page[2], page[1], settings.execution_timeout), waiting)
         for (docname, path, notebook), (result, usage) in zip(waiting, results, strict=True):
             if result.err is not None:

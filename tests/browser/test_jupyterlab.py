@@ -97,6 +97,7 @@ def run_all_cells(page: Page) -> list[dict[str, Any]]:
     return found
 
 
+@pytest.mark.thorough
 def test_a_chapter_opens_as_a_notebook_runs_and_its_figures_are_live(browser: Browser, lab: str) -> None:
     context = new_context(browser, viewport={"width": 1280, "height": 1000})
     page = context.new_page()

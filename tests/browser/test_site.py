@@ -22,7 +22,7 @@ PAGES = [name for name in book.page_names() if name not in {"index.html", "404.h
 CHAPTERS = book.chapter_names() or ["index.html"]
 WITH_QUIZ = [name for name in book.chapter_names() if book.read(name).select("fieldset.quiz")]
 WITH_EXPLORER = [name for name in book.chapter_names() if book.read(name).select(".lossbook-explorer")]
-LOOKS = [(theme, width) for theme in ("light", "dark") for width in (375, 1280)]
+LOOKS = [("light", 1280), *(pytest.param(*look, marks=pytest.mark.thorough) for look in (("light", 375), ("dark", 375), ("dark", 1280)))]
 WIDER_THAN_THEMSELVES = "boxes => boxes.filter(box => box.scrollWidth > box.clientWidth + 1).map(box => box.innerText.slice(0, 200))"
 TOO_WIDE = """() => { const width = document.documentElement.clientWidth;
   return Array.from(document.querySelectorAll('body *')).filter(element => element.getBoundingClientRect().right > width + 1
@@ -81,7 +81,7 @@ def choose_every_answer(quiz: Locator) -> None:
         page.keyboard.press("ArrowDown")
 
 
-@pytest.mark.parametrize("scripts", [True, False])
+@pytest.mark.parametrize("scripts", [True, pytest.param(False, marks=pytest.mark.thorough)])
 @pytest.mark.parametrize("name", WITH_QUIZ)
 def test_a_quiz_works_from_the_keyboard(visit: Opener, host: str, name: str, scripts: bool) -> None:
     page = visit(f"{host}/{name}", scripts=scripts).page

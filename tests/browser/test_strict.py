@@ -18,7 +18,7 @@ sys.path.insert(0, str(ROOT / "_ext"))
 import serve  # noqa: E402
 import strict  # noqa: E402
 
-pytestmark = pytest.mark.site
+pytestmark = [pytest.mark.site, pytest.mark.thorough]
 
 
 @pytest.fixture(scope="module")

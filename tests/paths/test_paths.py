@@ -83,7 +83,7 @@ def going(path: str, name: str) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("name", SPECS)
-@pytest.mark.parametrize("path", ROUTES)
+@pytest.mark.parametrize("path", [pytest.param(path, marks=[pytest.mark.thorough] * route.slow) for path, route in ROUTES.items()])
 def test_the_same_number(path: str, name: str) -> None:
     route, call = ROUTES[path], SPECS[name].call
     precision, _ = LOOSER.get((path, name), (route.precision, ""))
