@@ -1,4 +1,8 @@
-"""The exact frontier of error against the parity gap, from sorted probabilities. The public face is `lossbook.fairness`. Chapter: fairness."""
+"""The exact frontier of error against the parity gap, from sorted probabilities. The public face is `lossbook.fairness`. Chapter: fairness.
+
+The plain formula of the sort: `order = np.argsort(probs)`, then `probs[order]` and `labels[order]`. A million pairs of probability and label, sorted as
+one integer each, take two thirds of that time.
+"""
 
 from __future__ import annotations
 
@@ -170,12 +174,7 @@ def _curves(probs: _Array, members: list[_Places], positive: npt.NDArray[np.bool
     keys = np.abs(probs).view(np.int64) << 1  # abs: -0.0 has another sign bit
     if positive is not None:
         keys |= positive
-    return [_curve(_sorted(keys[own])[::-1], positive is not None, pool, len(keys)) for own in members]
-
-
-def _sorted(keys: _Places) -> _Places:
-    """In rising order: of many integers torch sorts the digits, of fewer numpy is twice as fast."""
-    return np.sort(keys) if len(keys) < 1 << 15 else torch.from_numpy(keys).sort().values.numpy()
+    return [_curve(np.sort(keys[own])[::-1], positive is not None, pool, len(keys)) for own in members]
 
 
 def _curve(keys: _Places, labelled: bool, pool: bool, total: int) -> _Curve:
