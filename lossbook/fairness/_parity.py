@@ -1,7 +1,7 @@
 """The exact frontier of error against the parity gap, from sorted probabilities. The public face is `lossbook.fairness`. Chapter: fairness.
 
-The plain formula of the sort: `order = np.argsort(probs)`, then `probs[order]` and `labels[order]`. A million pairs of probability and label, sorted as
-one integer each, take two thirds of that time.
+The plain formula of the sort: `order = np.argsort(probs)`, then `probs[order]` and `labels[order]`. A million pairs of probability and label,
+sorted as one integer each, take two thirds of that time.
 """
 
 from __future__ import annotations
