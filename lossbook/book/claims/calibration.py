@@ -192,11 +192,9 @@ def logistic_series(theta: float) -> float:
 
 
 def _inverse_of_the_series(excess: float) -> float:
-    low, high = 0.0, 1.0
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if logistic_series(middle) <= excess else (low, middle)
-    return low
+    from scipy.optimize import brentq
+
+    return float(brentq(lambda theta: logistic_series(theta) - excess, 0, 1))
 
 
 @claim(
@@ -292,16 +290,15 @@ def _critical_flip(gap: float) -> float:
     With w = (a, a) the scores are a, 0, 0, 6ga, and D(s) = σ(s) - (1 - ρ) must satisfy D(a) + 2g D(0) + g D(6ga) = 0 and -2 D(0) + 5 D(6ga) = 0.
     So σ(6ga) = 0.8 - 0.6ρ and σ(a) = (1 - ρ) + 2.4 g (1/2 - ρ): one equation in ρ once a is eliminated.
     """
+    from scipy.optimize import bisect
 
     def logit(p: float) -> float:
         return math.log(p / (1 - p)) if p < 1 else math.inf
 
-    low, high = 1e-9, 0.25
-    for _ in range(80):
-        flip = (low + high) / 2
-        still_right = 6 * gap * logit(1 - flip + 2.4 * gap * (0.5 - flip)) > logit(0.8 - 0.6 * flip)
-        low, high = (flip, high) if still_right else (low, flip)
-    return low
+    def difference(flip: float) -> float:
+        return 6 * gap * logit(1 - flip + 2.4 * gap * (0.5 - flip)) - logit(0.8 - 0.6 * flip)
+
+    return float(bisect(difference, 1e-9, 0.25))  # on its left the difference is infinite
 
 
 @claim(
@@ -316,15 +313,17 @@ def _critical_flip(gap: float) -> float:
     quantity="share of flipped labels from which the best logistic line misjudges the penalisers, gap 1/50",
 )
 def restricted_class(seed: int) -> Measurement:
-    low, high = 0.001, 0.2
-    for _ in range(24):
-        flip = (low + high) / 2
-        right = clean_error(four_points(GAP, flip), best_line("logistic", four_points(GAP, flip))) == 0
-        low, high = (flip, high) if right else (low, flip)
-    errors = {flip: clean_error(four_points(GAP, flip), best_line("logistic", four_points(GAP, flip))) for flip in (0.02, 0.05, 0.1, 0.3, 0.4)}
+    from scipy.optimize import bisect
+
+    def error(flip: float) -> float:
+        return clean_error(four_points(GAP, flip), best_line("logistic", four_points(GAP, flip)))
+
+    jumps = error(0.001) == 0 and error(0.2) == 0.5
+    jump = bisect(lambda flip: 0.25 - error(flip), 0.001, 0.2, xtol=1e-8) if jumps else math.nan
+    errors = {flip: error(flip) for flip in (0.02, 0.05, 0.1, 0.3, 0.4)}
     gaps = [surrogate_risk("logistic", four_points(GAP, f), best_line("logistic", four_points(GAP, f))) - _entropy(f) for f in errors]
     return measured(
-        high,
+        jump,
         _critical_flip(GAP),
         1e-6,
         conditions=list(errors.values()) == [0.0, 0.5, 0.5, 0.5, 0.5] and min(gaps) > 0.01,

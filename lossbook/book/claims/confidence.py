@@ -146,17 +146,14 @@ def population_error(slope: float, distance: float, bins: int = 15) -> float:
 
 def population_slope(distance: float, penalty: float) -> float:
     """The weight that minimises E max(0, 1 − w M) + penalty w² / 2 with M ~ N(distance, 1): the root of penalty w = E[M; w M < 1]."""
+    from scipy.optimize import brentq
 
     def excess(w: float) -> float:
         cut = 1 / w - distance
         below, density = 0.5 * math.erfc(-cut / math.sqrt(2)), math.exp(-0.5 * cut**2) / math.sqrt(2 * math.pi)
         return penalty * w - (distance * below - density)
 
-    low, high = 1e-6, 1e3
-    for _ in range(100):
-        middle = (low + high) / 2
-        low, high = (middle, high) if excess(middle) < 0 else (low, middle)
-    return low
+    return float(brentq(excess, 1e-6, 1e3))
 
 
 @claim(

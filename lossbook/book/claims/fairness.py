@@ -34,11 +34,10 @@ def _gaussian_error(threshold: float, base: float) -> tuple[float, float]:
 
 def _gaussian_parity_error() -> float:
     """Closed form: thresholds 1/2 ± λ, with λ such that both selection rates are one half (base rates 0.7 and 0.3 mirror each other)."""
-    low, high = 0.0, 0.5
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if _gaussian_error(0.5 + middle, 0.7)[1] > 0.5 else (low, middle)
-    return _gaussian_error(0.5 + low, 0.7)[0]
+    from scipy.optimize import brentq
+
+    shift = brentq(lambda shift: _gaussian_error(0.5 + shift, 0.7)[1] - 0.5, 0, 0.49)
+    return _gaussian_error(0.5 + shift, 0.7)[0]
 
 
 @claim(

@@ -25,15 +25,16 @@ def _pull(logits: Tensor, *, gamma: float) -> Tensor:
 
 
 def _minimizer(eta: float, *, gamma: float) -> float:
-    """The probability at which the expected focal loss has slope 0, by bisection in the logit."""
-    low, high = -30.0, 30.0
-    for _ in range(80):
-        middle = (low + high) / 2
-        leaf = torch.tensor([middle, middle], dtype=torch.float64, requires_grad=True)
+    """The probability at which the expected focal loss has slope 0 in the logit."""
+    from scipy.optimize import brentq
+
+    def slope(logit: float) -> float:
+        leaf = torch.tensor([logit, logit], dtype=torch.float64, requires_grad=True)
         losses = sigmoid_focal_loss(leaf, torch.tensor([1.0, 0.0]), gamma=gamma, reduction="none")
         (slopes,) = torch.autograd.grad(eta * losses[0] + (1 - eta) * losses[1], leaf)
-        low, high = (low, middle) if float(slopes.sum()) > 0 else (middle, high)
-    return 1 / (1 + math.exp(-low))
+        return float(slopes.sum())
+
+    return 1 / (1 + math.exp(-brentq(slope, -30, 30)))
 
 
 @claim(

@@ -45,19 +45,18 @@ def logistic_sample(n: int, dimension: int, seed: int) -> tuple[Tensor, Tensor, 
 
 
 def smoothed_limit(smoothing: float) -> float:
-    """The calibration error of the smoothed fit for n → ∞, without any sample: one quadrature and one bisection.
+    """The calibration error of the smoothed fit for n → ∞, without any sample: one quadrature and one root.
 
     β·x is N(0, |β|²), and by symmetry the limit has logits a β·x. Its slope a solves E[(σ(a z) − t̃(z)) z] = 0 with t̃ = (1 − ε) σ(z) + ε/2.
     """
+    from scipy.optimize import brentq
+
     z = torch.linspace(-16, 16, 64_001, dtype=FLOAT)
     mass = torch.exp(-0.5 * (z / STRENGTH) ** 2)
     mass = mass / mass.sum()
     targets = (1 - smoothing) * z.sigmoid() + smoothing / 2
-    low, high = 0.0, 1.0
-    for _ in range(60):
-        slope = (low + high) / 2
-        low, high = (slope, high) if float((mass * ((slope * z).sigmoid() - targets) * z).sum()) < 0 else (low, slope)
-    return float((mass * ((low * z).sigmoid() - z.sigmoid()).abs()).sum())
+    slope = brentq(lambda a: float((mass * ((a * z).sigmoid() - targets) * z).sum()), 0, 1)
+    return float((mass * ((slope * z).sigmoid() - z.sigmoid()).abs()).sum())
 
 
 @claim(

@@ -128,14 +128,18 @@ def _class_cost(scores: Tensor, *, no_object_weight: float) -> Tensor:
 
 
 def _identical_slots(count: int) -> tuple[float, float]:
-    """Least loss of identical slots before one object, and their confidence there, by bisection on the slope."""
-    low, high = -10.0, 10.0
-    for _ in range(60):
-        score = torch.tensor((low + high) / 2, dtype=torch.float64, requires_grad=True)
-        loss = _class_cost(score.expand(count), no_object_weight=1.0)
-        middle = float(score.detach())
-        low, high = (low, middle) if float(torch.autograd.grad(loss, score)[0]) > 0 else (middle, high)
-    return float(loss.detach()), float(torch.sigmoid(score.detach()))
+    """Least loss of identical slots before one object, and their confidence there, where the slope is 0."""
+    from scipy.optimize import brentq
+
+    def loss(score: Tensor) -> Tensor:
+        return _class_cost(score.expand(count), no_object_weight=1.0)
+
+    def slope(score: float) -> float:
+        leaf = torch.tensor(score, dtype=torch.float64, requires_grad=True)
+        return float(torch.autograd.grad(loss(leaf), leaf)[0])
+
+    best = torch.tensor(brentq(slope, -10, 10), dtype=torch.float64)
+    return float(loss(best)), float(torch.sigmoid(best))
 
 
 def _scenes(count: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
