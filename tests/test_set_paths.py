@@ -21,7 +21,7 @@ from torch.autograd import forward_ad
 
 from lossbook import sets
 from lossbook._core import memory
-from lossbook.sets import _mask_matching, _points
+from lossbook.sets import _mask_matching
 from tests.tolerances import assert_near
 
 CLASSES = 5
@@ -920,13 +920,6 @@ def test_what_is_read_first_under_a_mode_is_right_after_it() -> None:
     for module in ("_cost_sums", "_mask_pairs", "_point_pairs", "_points", "_mask_matching"):
         found_ = importlib.import_module(f"lossbook.sets.{module}")
         assert not [name for name, value in vars(found_).items() if isinstance(value, Tensor)]
-
-
-def test_smallest_follows_the_path(generator: torch.Generator) -> None:
-    rows = torch.rand(3, 50, generator=generator)
-    for call in (_points.smallest, torch.func.vmap(lambda row: _points.smallest(row[None], 7)[0])):
-        picked = call(rows, 7) if call is _points.smallest else call(rows)
-        assert torch.equal(rows.gather(1, picked).sort(1).values, rows.sort(1).values[:, :7])
 
 
 # -------------------------------------------------------------------------------------------------------------------------- distributed

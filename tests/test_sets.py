@@ -22,7 +22,6 @@ from lossbook import sets
 from lossbook.boxes import pairwise_giou, to_xyxy
 from lossbook.sets import _mask_loss, _mask_matching
 from lossbook.sets._box_loss import pairwise_box_costs
-from lossbook.sets._points import smallest
 from tests.tolerances import assert_near
 
 CLASSES = 5
@@ -596,21 +595,6 @@ def test_large_masks_go_in_pieces(monkeypatch: pytest.MonkeyPatch, generator: to
             results.append(gradients(seeded, logits, mask_logits))
         for whole, pieced in zip(*results, strict=True):
             assert_near(whole, pieced)
-
-
-def test_the_smallest_of_each_row_whatever_their_spread(generator: torch.Generator) -> None:
-    """Random, sorted, equal and missing values; a guess from a sample must not show."""
-    rows = torch.randn(40, 4000, generator=generator).abs()
-    rows[1], rows[2], rows[3] = rows[1].sort().values, 1.0, rows[3].round()
-    rows[4, ::3], rows[5, 32:64] = math.nan, 0.0
-    rows[6, ::32], rows[7, ::32] = 9.0, 0.0  # the sample says nothing about the rest
-    for count in (1, 7, 1000, 2600, 3999):
-        found = smallest(rows, count)
-        assert all(len(set(chosen)) == count for chosen in found.tolist())
-        torch.testing.assert_close(rows.gather(1, found).sort(1).values, rows.sort(1).values[:, :count], rtol=0, atol=0, equal_nan=True)
-    assert smallest(rows, 0).shape == (40, 0)
-    assert smallest(rows[:0], 7).shape == (0, 7)
-    assert smallest(rows, 4000).sort(1).values.equal(torch.arange(4000).expand(40, -1))
 
 
 @pytest.mark.parametrize("points", [None, 500])

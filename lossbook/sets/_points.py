@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -12,7 +11,6 @@ from torch import Tensor
 from lossbook._core.memory import fresh_zeros
 from lossbook.sets._traced import traced
 
-Array = np.ndarray[Any, np.dtype[Any]]
 _PIECE = 2**17  # pixels that are made numbers together
 
 
@@ -89,35 +87,5 @@ def uncertain_places(mask_logits: Tensor, count: int, oversample: float, importa
     """
     masks, certain = len(mask_logits), int(importance * count)
     candidates = drawn_places(masks, int(count * oversample), mask_logits, generator)
-    nearest = smallest(sampled(mask_logits, candidates).abs_(), certain)
-    return torch.cat([_picked(candidates, nearest), drawn_places(masks, count - certain, mask_logits, generator)], 1)
-
-
-def _picked(places: Tensor, which: Tensor) -> Tensor:
-    """Of places [M, P, 2] those at `which` [M, C]; a pair of numbers is taken as one complex number in half the time."""
-    if traced([places]):
-        return places.gather(1, which[..., None].expand(-1, -1, 2))
-    return torch.view_as_real(torch.view_as_complex(places).gather(1, which))
-
-
-def smallest(values: Tensor, count: int) -> Tensor:
-    """Where the `count` smallest of each row of [M, P] are, [M, count], in any order."""
-    if values.device.type != "cpu" or not 0 < count < values.shape[1] or traced([values]):
-        return values.topk(count, dim=1, largest=False, sorted=False).indices
-    return torch.from_numpy(np.stack([_smallest(row, count) for row in values.numpy()]) if len(values) else np.zeros((0, count), np.int64))
-
-
-def _smallest(values: Array, count: int) -> Array:
-    """Of [P]: all below a first bound, and from those up to a second bound the smallest. The bounds are guessed from every 32nd value.
-
-    A binomial count strays by four of its standard deviations once in ten thousand rows; then, or where values are equal or NaN, all are searched.
-    """
-    sample = np.sort(values[::32])
-    share, strays = count / len(values) * len(sample), 2 * len(sample) ** 0.5
-    low, high = sample[max(int(share - strays), 0)], sample[min(int(share + strays) + 1, len(sample) - 1)]
-    below = np.flatnonzero(values < low)
-    between = np.flatnonzero((values >= low) & (values <= high))
-    missing = count - len(below)
-    if not 0 < missing <= len(between):
-        return np.argpartition(values, count - 1)[:count]
-    return np.concatenate([below, between[np.argpartition(values[between], missing - 1)[:missing]]])
+    nearest = sampled(mask_logits, candidates).abs_().topk(certain, dim=1, largest=False, sorted=False).indices
+    return torch.cat([candidates.gather(1, nearest[..., None].expand(-1, -1, 2)), drawn_places(masks, count - certain, mask_logits, generator)], 1)
