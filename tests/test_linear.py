@@ -16,7 +16,7 @@ from torch import Tensor
 
 from lossbook import margins
 from lossbook.book import data
-from lossbook.linear import LinearFit, _objective, fit_linear, fit_sgd, regularized_risk, sgd_step
+from lossbook.linear import LinearFit, _curve, fit_linear, fit_sgd, regularized_risk, sgd_step
 from lossbook.linear._objective import Problem
 from lossbook.margins import LOSSES, MarginLoss, ramp_loss
 from tests.tolerances import assert_near
@@ -483,7 +483,7 @@ def test_a_fit_in_inference_mode_is_a_fit(settings: dict[str, Any], generator: t
 def test_the_default_device_is_no_matter(settings: dict[str, Any], generator: torch.Generator) -> None:
     features, signs = clouds(generator, 30)
     expected = fitted(features, signs, settings)
-    _objective.kinks.cache_clear()
+    _curve.kinks.cache_clear()
     with torch.device("meta"):
         assert_same_fit(fitted(features, signs, settings), expected)
 

@@ -16,10 +16,11 @@ from torch import Tensor
 
 from lossbook._core import checks
 from lossbook._core.door import full_precision, outside_graphs
+from lossbook.linear._curve import Curve, kinks
 from lossbook.linear._examples import INTERCEPTS, check_penalties, given_examples, given_start, outside_autograd
 from lossbook.linear._line import Line, LinearFit, regularized_risk
 from lossbook.linear._minimize import Search, minimize
-from lossbook.linear._objective import Curve, Path, Problem, Stop, kinks
+from lossbook.linear._objective import Path, Problem, Stop
 from lossbook.linear._sgd import fit_sgd, sgd_step
 from lossbook.margins import MarginLoss, check_loss
 

@@ -9,10 +9,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from lossbook.linear._curve import Curve, split
 from lossbook.linear._examples import Rows
 from lossbook.linear._lbfgs import lbfgs
 from lossbook.linear._newton import newton, newton_from_subsample, solve
-from lossbook.linear._objective import Curve, Path, Problem, Stop, split
+from lossbook.linear._objective import Path, Problem, Stop
 
 WIDTHS = tuple(5 * 10.0**-k for k in range(1, 10))  # half-widths to which kinks are rounded, one after the other
 

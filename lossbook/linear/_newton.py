@@ -20,7 +20,7 @@ class State(NamedTuple):
     """Where Newton's method is: theta, what the sweep found there, and the objective by step.
 
     The direction is H⁻¹g; half the decrement gᵀH⁻¹g estimates what is left. `idle` counts the steps in a row that gained no more than rounding, and
-    is IDLE where no step goes down. A `borrowed` Hessian is a subsample's.
+    is IDLE where no step goes down. A `borrowed` Hessian is a subsample's, worn once a step with it does not cut the decrement by four.
     """
 
     theta: Tensor
@@ -38,10 +38,7 @@ class State(NamedTuple):
 
 
 def newton(problem: Problem, theta: Tensor, stop: Stop, borrowed: Tensor | None = None) -> Path:
-    """Newton's method with backtracking, until half the decrement is `stop.tolerance` of the objective.
-
-    A borrowed Hessian serves as long as each step cuts the decrement by four.
-    """
+    """Newton's method with backtracking, until half the decrement is `stop.tolerance` of the objective."""
     state = _init(problem, theta, borrowed)
     while not _terminate(problem, state, stop):
         state = _step(problem, state)
@@ -80,8 +77,10 @@ def _terminate(problem: Problem, state: State, stop: Stop) -> bool:
 def _arrived(problem: Problem, state: State, stop: Stop) -> bool:
     """Little is left; or the step is less than rounding: where the least objective is 0, no decrement is small beside what is left."""
     value = abs(state.found.value)
-    if state.decrement <= 2 * stop.tolerance * value or value > problem.noise:
-        return state.decrement <= 2 * stop.tolerance * value
+    return state.decrement <= 2 * stop.tolerance * value or (value <= problem.noise and _stands(problem, state))
+
+
+def _stands(problem: Problem, state: State) -> bool:
     step, theta = (problem.units.standardized(vector) for vector in (state.direction, state.theta))
     return float(step.norm()) <= problem.noise * float(theta.norm())
 
@@ -111,6 +110,6 @@ def newton_from_subsample(problem: Problem, examples: Rows, stop: Stop, generato
     few_rows = 40 * len(theta)
     for count, enough in ((few_rows, 1e-2), (min(10 * few_rows, len(examples) // 16), 1e-3)):
         if few_rows <= count < len(examples) // 4:
-            found = newton(replace(problem, examples=examples.sample(count, generator)), theta, Stop(enough, 20))
-            theta, hessian = found.theta, found.found.hessian
+            path = newton(replace(problem, examples=examples.sample(count, generator)), theta, Stop(enough, 20))
+            theta, hessian = path.theta, path.found.hessian
     return newton(problem, theta, stop, hessian)
