@@ -97,6 +97,7 @@ MAKERS: dict[str, Callable[[], Any]] = {
     "multitask.UncertaintyWeighting": lambda: multitask.UncertaintyWeighting(["regression", "classification"]),
     "panoptic.ClassQuality": lambda: panoptic.panoptic_quality(MAP, MAP, things={1}, stuff={2}, void=0).by_class[1],
     "panoptic.PanopticQuality": lambda: panoptic.panoptic_quality(MAP, MAP, things={1}, stuff={2}, void=0),
+    "benchmarks.Results": lambda: lossbook.book.benchmarks.read("benchmarks/results"),
     "explorer.StaticFigure": lambda: lossbook.book.plots.StaticFigure("<svg/>", "A line."),
     "privacy.RandomizedResponse": lambda: privacy.RandomizedResponse(1.0),
     "reliability.MurphyDecomposition": lambda: reliability.murphy_decomposition(PROBS, LABELS),

@@ -523,6 +523,26 @@ def test_ids_are_unique_and_every_reference_is_met() -> None:
         assert wanted <= present
 
 
+def test_an_author_names_the_address() -> None:
+    """So that links to a setting outlive an edit of the words or the controls."""
+    explorers = [explore(curve, key="the-curve", alt=alt, slope=(0, high)) for alt, high in (("One.", 2), ("Two.", 3))]
+    assert {explorer.page.identity for explorer in explorers} == {"the-curve"}
+    assert all('id="the-curve"' in explorer.render() for explorer in explorers)
+
+
+@pytest.mark.parametrize(("key", "error"), [("The curve", ValueError), ("1st", ValueError), ("", ValueError), (3, TypeError)])
+def test_a_key_is_a_name_that_an_address_can_have(key: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match="`key` should be "):
+        explore(curve, key=key, slope=(0, 2))
+
+
+def test_data_for_who_builds_a_page_stand_beside_the_html() -> None:
+    explorer = explore(curve, key="the-curve", slope=(0, 2))
+    bundle = explorer._repr_mimebundle_()
+    assert bundle["application/vnd.lossbook+json"] == {"figure": "the-curve", "settings": {"slope": ["0", "1", "2"]}}
+    assert bundle["text/html"] == explorer.html
+
+
 def test_the_id_follows_the_controls_and_not_the_picture() -> None:
     identities = [explore(draw, **controls).page.identity for draw, controls in ((curve, {"slope": (0, 2)}), (curve, {"slope": (0, 3)}))]
     assert all(re.fullmatch(r"curve-[0-9a-f]{6}", identity) for identity in identities)
@@ -548,7 +568,7 @@ def test_display_is_html_without_a_live_kernel(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("lossbook.explorer.display", lambda thing, **keywords: shown.append((thing, keywords)))
     explorer = drawn("one slider")
     explorer._ipython_display_()
-    assert shown == [({"text/html": explorer.html, "text/plain": explorer.alt}, {"raw": True})]
+    assert shown == [(explorer._repr_mimebundle_(), {"raw": True})]
 
 
 # The live box

@@ -15,17 +15,39 @@ BROKEN_FENCE = re.compile(r"^ *(`{3,})\{[\w:-]+\}.*`", flags=re.MULTILINE)
 
 
 class FigureFirst(SphinxPostTransform):
-    """A cell tagged `hide-input` shows its output, then the fold with its code: the reader meets the figure first."""
+    """A cell tagged `hide-input` shows its output, then the fold with its code: the reader meets the figure first.
+
+    The fold of a cell without output, which computes what the next one draws, goes with it: behind that figure, before that code.
+    """
 
     default_priority = 200  # just after myst-nb has folded the code
     formats = ("html",)
 
     def run(self, **kwargs: object) -> None:
         """Move the fold to the end of its cell."""
+        waiting: list[nodes.Element] = []
         for cell in list(self.document.findall(nodes.container)):
-            if cell.get("nb_element") == "cell_code" and cell.get("hide_mode") == "input" and len(cell.children) > 1:
-                fold, *outputs = cell.children
-                cell.children = [*outputs, fold]
+            if cell.get("nb_element") != "cell_code" or cell.get("hide_mode") != "input":
+                continue
+            if waiting and _before(cell) is not waiting[-1]:
+                waiting = []
+            if len(cell.children) == 1:
+                waiting.append(cell)
+                continue
+            fold, *outputs = cell.children
+            folds = [other.children[0] for other in waiting]
+            for other in waiting:
+                other.parent.remove(other)
+            waiting = []
+            cell.children = [*outputs, *folds, fold]
+            for child in folds:
+                child.parent = cell
+
+
+def _before(node: nodes.Element) -> nodes.Node | None:
+    """What stands directly before a node, comments and targets aside."""
+    siblings = node.parent.children[: node.parent.index(node)]
+    return next((other for other in reversed(siblings) if not isinstance(other, (nodes.comment, nodes.target))), None)
 
 
 class UniqueIds(SphinxPostTransform):

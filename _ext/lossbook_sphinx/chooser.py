@@ -13,8 +13,7 @@ The answers come with their questions, as native radio buttons that a script obe
 from __future__ import annotations
 
 import html
-import json
-import re
+from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -22,12 +21,12 @@ from urllib.parse import quote
 import yaml
 from docutils import nodes
 from sphinx.application import Sphinx
-from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
+from .noted import Noted, handed
+
 LOGGER = logging.getLogger(__name__)
-EXPLORER = re.compile(r'class="lossbook-explorer" id="([^"]+)".*?<script type="application/json">(.*?)</script>', flags=re.DOTALL)
 COLUMNS = {"answers": ("When", "Take", "Go there"), "symptoms": ("What you see", "Why", "Go there")}
 CAPTIONS = {"answers": "The answers.", "symptoms": "What one sees, and where it comes from."}
 
@@ -64,57 +63,30 @@ class ChooserDirective(SphinxDirective):
         return [chooser(kind=self.arguments[0], data=yaml.safe_load(Path(path).read_text(encoding="utf-8")))]
 
 
-def pages(env: BuildEnvironment) -> dict[str, Page]:
-    """By name, what each page offers."""
-    if not hasattr(env, "lossbook_targets"):
-        env.lossbook_targets = {}  # type: ignore[attr-defined]
-    return env.lossbook_targets  # type: ignore[attr-defined,no-any-return]
-
-
-def chooser_pages(env: BuildEnvironment) -> set[str]:
-    """The pages that hold a table."""
-    if not hasattr(env, "lossbook_choosers"):
-        env.lossbook_choosers = set()  # type: ignore[attr-defined]
-    return env.lossbook_choosers  # type: ignore[attr-defined,no-any-return]
-
-
 def figures(doctree: nodes.document) -> dict[str, Figure]:
     """The figures with controls on a page, by the name that captions refer to."""
     found = {}
     for figure in doctree.findall(nodes.figure):
-        text = "\n".join(node.astext() for node in figure.findall(nodes.raw))
-        match = EXPLORER.search(text)
-        if match:
-            controls = json.loads(match[2])["controls"]
-            settings = {control["name"]: control["texts"] for control in controls}
-            found |= {name: Figure(match[1], settings) for name in figure["ids"] + figure["names"]}
+        for data in handed(figure):
+            if "figure" in data:
+                found |= {name: Figure(data["figure"], data["settings"]) for name in figure["ids"] + figure["names"]}
     return found
 
 
-def note(app: Sphinx, doctree: nodes.document) -> None:
-    """Remember what a page offers."""
-    titled = [(section, section.next_node(nodes.title)) for section in doctree.findall(nodes.section)]
-    sections = {key: title.astext() for section, title in titled if title is not None for key in section["ids"]}
-    pages(app.env)[app.env.docname] = Page(sections, figures(doctree))
-    if next(doctree.findall(chooser), None):
-        chooser_pages(app.env).add(app.env.docname)
+class Targets(Noted):
+    """What each page offers to link to."""
 
+    key, place = "chooser", chooser
 
-def forget(app: Sphinx, env: BuildEnvironment, docname: str) -> None:
-    """A page is about to be read anew, or is gone."""
-    pages(env).pop(docname, None)
-    chooser_pages(env).discard(docname)
-
-
-def merge(app: Sphinx, env: BuildEnvironment, docnames: list[str], other: BuildEnvironment) -> None:
-    """What another process read."""
-    pages(env).update({name: found for name, found in pages(other).items() if name in docnames})
-    chooser_pages(env).update(chooser_pages(other) & set(docnames))
-
-
-def rewrite(app: Sphinx, env: BuildEnvironment) -> list[str]:
-    """When a chapter changed, the tables are written anew."""
-    return sorted(chooser_pages(env))
+    def note(self, app: Sphinx, doctree: nodes.document) -> Page:
+        """Its sections and figures; an address that two figures share is a warning, since it would open the first of them alone."""
+        titled = [(section, section.next_node(nodes.title)) for section in doctree.findall(nodes.section)]
+        sections = {key: title.astext() for section, title in titled if title is not None for key in section["ids"]}
+        addresses = Counter(data["figure"] for data in handed(doctree) if "figure" in data)
+        for address, count in addresses.items():
+            if count > 1:
+                LOGGER.warning("%d figures have the address %r: give each of them a key of its own", count, address, location=app.env.docname)
+        return Page(sections, figures(doctree))
 
 
 def resolve(app: Sphinx, doctree: nodes.document, docname: str) -> None:
@@ -167,8 +139,8 @@ def row(app: Sphinx, docname: str, kind: str, entry: dict[str, Any]) -> str:
 def links(app: Sphinx, docname: str, entry: dict[str, Any]) -> str:
     """The proof, and the figure at its setting."""
     place, section = entry["proof"].split("#")
-    page = f"chapters/{place}" if f"chapters/{place}" in pages(app.env) else place
-    offered = pages(app.env).get(page)
+    page = f"chapters/{place}" if f"chapters/{place}" in Targets.pages(app.env) else place
+    offered = Targets.pages(app.env).get(page)
     if offered is None:
         LOGGER.warning("the chooser's %s is in no page of this book", entry["proof"], location=docname)
         return html.escape(place)
@@ -213,8 +185,5 @@ def setup(app: Sphinx) -> None:
     """Register the directive and the steps."""
     app.add_node(chooser, html=(skip, None), latex=(skip, None), text=(skip, None), man=(skip, None), texinfo=(skip, None))
     app.add_directive("chooser", ChooserDirective)
-    app.connect("doctree-read", note)
-    app.connect("env-purge-doc", forget)
-    app.connect("env-merge-info", merge)
-    app.connect("env-updated", rewrite)
+    app.add_env_collector(Targets)
     app.connect("doctree-resolved", resolve)

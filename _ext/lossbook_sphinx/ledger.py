@@ -11,7 +11,6 @@ book at hand (one page built alone) has a row that says so.
 from __future__ import annotations
 
 import html
-import re
 from collections import Counter
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
@@ -23,14 +22,12 @@ from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
+from .noted import Noted, handed
+
 if TYPE_CHECKING:
     from lossbook.book.claims import Claim
 
 LOGGER = logging.getLogger(__name__)
-BOX = re.compile(
-    r'data-claim="(?P<id>\w+)".*?class="claim-value" data-holds="(?P<holds>\w+)">(?P<value>.*?)</b> \(expected (?P<expected>.*?)\)', flags=re.DOTALL
-)
-HEAD = re.compile(r'<span class="claim-id">(\w+)</span>')
 COUNTED = {"holds": "{} hold", "conditional": "{} hold under conditions", "false": "{} are false as stated"}
 COLUMNS = ("Claim", "What the article says", "Measured", "Chapter")
 
@@ -55,43 +52,14 @@ class LedgerDirective(SphinxDirective):
         return [ledger()]
 
 
-def boxes(env: BuildEnvironment) -> dict[str, dict[str, Box]]:
-    """By page, what the claim boxes on it show."""
-    if not hasattr(env, "lossbook_boxes"):
-        env.lossbook_boxes = {}  # type: ignore[attr-defined]
-    return env.lossbook_boxes  # type: ignore[attr-defined,no-any-return]
+class Boxes(Noted):
+    """What the claim boxes of each page show."""
 
+    key, place = "ledger", ledger
 
-def ledger_pages(env: BuildEnvironment) -> set[str]:
-    """The pages that hold a ledger."""
-    if not hasattr(env, "lossbook_ledgers"):
-        env.lossbook_ledgers = set()  # type: ignore[attr-defined]
-    return env.lossbook_ledgers  # type: ignore[attr-defined,no-any-return]
-
-
-def note(app: Sphinx, doctree: nodes.document) -> None:
-    """Remember what the boxes of a page show."""
-    text = "\n".join(node.astext() for node in doctree.findall(nodes.raw) if "data-claim" in node.astext())
-    boxes(app.env)[app.env.docname] = {found["id"]: Box(found["value"], found["expected"], found["holds"] == "true") for found in BOX.finditer(text)}
-    if next(doctree.findall(ledger), None):
-        ledger_pages(app.env).add(app.env.docname)
-
-
-def forget(app: Sphinx, env: BuildEnvironment, docname: str) -> None:
-    """A page is about to be read anew, or is gone."""
-    boxes(env).pop(docname, None)
-    ledger_pages(env).discard(docname)
-
-
-def merge(app: Sphinx, env: BuildEnvironment, docnames: list[str], other: BuildEnvironment) -> None:
-    """What another process read."""
-    boxes(env).update({name: found for name, found in boxes(other).items() if name in docnames})
-    ledger_pages(env).update(ledger_pages(other) & set(docnames))
-
-
-def rewrite(app: Sphinx, env: BuildEnvironment) -> list[str]:
-    """When a chapter changed, the ledger is written anew."""
-    return sorted(ledger_pages(env))
+    def note(self, app: Sphinx, doctree: nodes.document) -> dict[str, Box]:
+        """By claim."""
+        return {data["claim"]: Box(data["value"], data["expected"], data["holds"]) for data in handed(doctree) if "claim" in data}
 
 
 def parts(env: BuildEnvironment) -> dict[str, str]:
@@ -104,26 +72,30 @@ def resolve(app: Sphinx, doctree: nodes.document, docname: str) -> None:
     """Fill the ledgers of a page, and let its boxes link to the first ledger of the book."""
     for place in list(doctree.findall(ledger)):
         place.replace_self(nodes.raw("", table(app, docname), format="html"))
-    target = next(iter(sorted(ledger_pages(app.env))), None)
+    target = next(iter(sorted(Boxes.places(app.env))), None)
     if target is None or docname == target:
         return
+    from lossbook.book.claims.ledger import head
+
     address = app.builder.get_relative_uri(docname, target)
-    linked = rf'<a class="claim-id" href="{address}#ledger-\1" title="\1 in the ledger">\1</a>'
     for node in list(doctree.findall(nodes.raw)):
-        if "claim-id" in node.astext():
-            node.replace_self(nodes.raw("", HEAD.sub(linked, node.astext()), format=node["format"]))
+        text = node.astext()
+        for key in Boxes.pages(app.env).get(docname, {}):
+            text = text.replace(head(key), f'<a class="claim-id" href="{address}#ledger-{key}" title="{key} in the ledger">{key}</a>')
+        if text != node.astext():
+            node.replace_self(nodes.raw("", text, format=node["format"]))
 
 
 def table(app: Sphinx, docname: str) -> str:
     """The sentence that counts, the filters, and the table."""
     from lossbook.book.claims import LEDGER
 
-    pages = {PurePosixPath(page).name: page for page in boxes(app.env)}
+    pages = {PurePosixPath(page).name: page for page in Boxes.pages(app.env)}
     part_of = parts(app.env)
     rows = []
     for claim in LEDGER.values():
         page = pages.get(claim.chapter)
-        box = boxes(app.env)[page].get(claim.id) if page else None
+        box = Boxes.pages(app.env)[page].get(claim.id) if page else None
         if page and box is None:
             LOGGER.warning("claim %s is not shown in its chapter, %s: the ledger has no number for it", claim.id, page, location=docname)
         address = app.builder.get_relative_uri(docname, page) if page else None
@@ -193,8 +165,5 @@ def setup(app: Sphinx) -> None:
     """Register the directive and the steps."""
     app.add_node(ledger, html=(skip, None), latex=(skip, None), text=(skip, None), man=(skip, None), texinfo=(skip, None))
     app.add_directive("ledger", LedgerDirective)
-    app.connect("doctree-read", note)
-    app.connect("env-purge-doc", forget)
-    app.connect("env-merge-info", merge)
-    app.connect("env-updated", rewrite)
+    app.add_env_collector(Boxes)
     app.connect("doctree-resolved", resolve)

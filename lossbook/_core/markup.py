@@ -1,6 +1,8 @@
-"""Text in HTML."""
+"""Text in HTML, and the data beside it."""
 
 from __future__ import annotations
+
+MIME = "application/vnd.lossbook+json"  # of the data of a figure or a box, for who builds a page of it
 
 
 def escape(text: str) -> str:

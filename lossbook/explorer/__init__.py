@@ -20,6 +20,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lossbook._core.arguments import check_count, check_number, wrong_type, wrong_value
+from lossbook._core.markup import MIME
 from lossbook.explorer import _matplotlib, _page, _svg
 from lossbook.explorer._assets import content_security_policy
 from lossbook.explorer._assets import figure_css as stylesheet
@@ -236,8 +237,9 @@ class Explorer:
                 f"Coarsen `{longest.name}`, which has the most settings ({len(longest)}), or raise `max_{cap}`."
             )
 
-    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
-        return {"text/html": self.html, "text/plain": self.alt}
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
+        settings = {control.name: list(control.texts) for control in self.controls}
+        return {"text/html": self.html, "text/plain": self.alt, MIME: {"figure": self.page.identity, "settings": settings}}
 
     def _ipython_display_(self) -> None:
         if is_live():

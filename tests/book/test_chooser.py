@@ -11,6 +11,7 @@ import pytest
 import torch
 import yaml
 
+from lossbook._core.markup import MIME
 from tests.book import site as book
 from tests.book.mini import TinyBook
 from tests.book.test_sources import ROOT, cells
@@ -80,13 +81,10 @@ def assert_state(address: str, row: dict[str, Any]) -> None:
     assert all(text in texts[name] for name, text in row["state"].items())
 
 
-EXPLORER = (
-    '<div class="lossbook-explorer" id="draw-1a2b3c"><svg role="img"></svg>'
-    '<script type="application/json">{"controls":[{"name":"a b","texts":["0","1 &"]}]}</script></div>'
-)
+EXPLORER = {"text/html": "<svg/>", MIME: {"figure": "draw-1a2b3c", "settings": {"a b": ["0", "1 &"]}}}
 CHAPTER = (
     "# Chapter\n\n## A proof\n\nText.\n\n```{{code-cell}} ipython3\n---\nmystnb:\n  figure:\n    name: fig-one\n    caption: One.\n---\n"
-    "from IPython.display import HTML\nHTML({explorer!r})\n```\n"
+    "display({explorer!r}, raw=True)\n```\n"
 )
 ROW = {"code": "1 < 2", "proof": "chapter#a-proof", "figure": "fig-one", "state": {"a b": "1 &"}}
 
@@ -124,6 +122,12 @@ def test_what_does_not_exist_is_a_warning(tiny: TinyBook, changes: dict[str, Any
 
 def test_a_changed_chapter_changes_the_links(tiny: TinyBook) -> None:
     tiny_page(tiny)
-    tiny.page(CHAPTER.format(explorer=EXPLORER.replace("1a2b3c", "ffffff")), "chapter")
+    tiny.page(CHAPTER.format(explorer={**EXPLORER, MIME: {**EXPLORER[MIME], "figure": "draw-ffffff"}}), "chapter")
     tiny.build(check=False)
     assert "draw-ffffff.a%20b" in tiny.read().select_one(".chooser-figure a")["href"]
+
+
+def test_two_figures_of_one_page_have_two_addresses(tiny: TinyBook) -> None:
+    cell = f"```{{code-cell}} ipython3\ndisplay({EXPLORER!r}, raw=True)\n```\n"
+    tiny.page(f"# Title\n\n{cell}\n{cell}")
+    assert "2 figures have the address 'draw-1a2b3c'" in tiny.build(check=False)

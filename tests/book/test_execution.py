@@ -188,3 +188,13 @@ def test_the_code_of_a_figure_is_folded_below_it(tiny: TinyBook) -> None:
 def test_a_directive_that_markdown_would_not_see_is_a_warning(tiny: TinyBook) -> None:
     tiny.page("# Title\n\n```{note} Of `code`\nText\n```\n")
     assert "index.md:8: WARNING: a directive whose first line contains `code`" in tiny.build(check=False)
+
+
+def test_what_is_computed_for_a_figure_is_folded_behind_it(tiny: TinyBook) -> None:
+    """The reader meets the figure, then the fold that computes, then the fold that draws; text between two cells keeps them apart."""
+    fold = "```{code-cell} ipython3\n:tags: [hide-input]\n"
+    tiny.page(f"# Title\n\n{fold}lonely = 1\n```\n\nA sentence.\n\n{fold}a = 6\n```\n\n{fold}print(a * 7)\n```\n")
+    tiny.build()
+    text = tiny.read().get_text()
+    places = [text.index(part) for part in ("lonely", "A sentence", "\n42", "a = 6", "print(a")]
+    assert places == sorted(places)

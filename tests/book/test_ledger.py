@@ -20,8 +20,8 @@ CONTENTS = "\n```{toctree}\n:caption: A part\nthe-cliff\nsurrogates\nledger\n```
 
 def chapter(*claims: str, value: float = 0.125) -> str:
     """A page with the boxes of these claims, as its cell leaves them."""
-    shown = "".join(ClaimBox(LEDGER[key], Measurement(value, 0.25, 0.5, True, {}))._repr_html_() for key in claims)
-    return f"# Chapter\n\n```{{code-cell}} ipython3\nfrom IPython.display import HTML\nHTML({shown!r})\n```\n"
+    shown = [ClaimBox(LEDGER[key], Measurement(value, 0.25, 0.5, True, {}))._repr_mimebundle_() for key in claims]
+    return f"# Chapter\n\n```{{code-cell}} ipython3\nfor bundle in {shown!r}:\n    display(bundle, raw=True)\n```\n"
 
 
 @pytest.fixture(scope="module")

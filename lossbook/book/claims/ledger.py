@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 
 from lossbook._core.checks import check_count
 from lossbook._core.door import plain_arguments
-from lossbook._core.markup import escape
+from lossbook._core.markup import MIME, escape
 
 Verdict = Literal["holds", "conditional", "false"]
 VERDICTS: dict[str, str] = {"holds": "Holds", "conditional": "Holds under conditions", "false": "False as stated"}
@@ -206,22 +206,35 @@ class ClaimBox:
         verdict, expected = VERDICTS[claim.verdict].lower(), f"expected {number(found.expected)}{surprise}"
         return f"{claim.id} ({verdict}): {claim.quantity} = {number(found.value)}, {expected}"
 
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
+        found = self.measurement
+        data = {"claim": self.claim.id, "value": number(found.value), "expected": self._expected(), "holds": found.holds}
+        return {"text/html": self._repr_html_(), "text/plain": repr(self), MIME: data}
+
+    def _expected(self) -> str:
+        found = self.measurement
+        return f"{number(found.expected)} ± {number(found.tolerance)}" if found.tolerance else f"exactly {number(found.expected)}"
+
     def _repr_html_(self) -> str:
         claim, found = self.claim, self.measurement
         details = "".join(f"<li>{escape(name.replace('_', ' '))}: <b>{number(value)}</b></li>" for name, value in found.details.items())
         corrected = "" if claim.verdict == "holds" else f'<p class="claim-corrected"><b>Better:</b> {escape(claim.corrected)}</p>'
         surprise = "" if found.holds else " <b>This is not what was expected.</b>"
         source = "Beyond the article" if claim.id.startswith("X") else "The article says"
-        expected = f"{number(found.expected)} ± {number(found.tolerance)}" if found.tolerance else f"exactly {number(found.expected)}"
         return (
             f'<div class="claim claim-{claim.verdict}" data-claim="{claim.id}" id="claim-{claim.id}">'
-            f'<p class="claim-head"><span class="claim-id">{claim.id}</span> <span class="claim-verdict">{VERDICTS[claim.verdict]}</span></p>'
+            f'<p class="claim-head">{head(claim.id)} <span class="claim-verdict">{VERDICTS[claim.verdict]}</span></p>'
             f'<p class="claim-statement"><b>{source}:</b> {escape(claim.statement)}</p>{corrected}'
             f'<p class="claim-measured"><b>We measured:</b> {escape(claim.quantity)} = '
             f'<b class="claim-value" data-holds="{str(found.holds).lower()}">{number(found.value)}</b>'
-            f" (expected {expected}).{surprise}</p>"
+            f" (expected {self._expected()}).{surprise}</p>"
             f"{'<ul class=claim-details>' + details + '</ul>' if details else ''}</div>"
         )
+
+
+def head(claim_id: str) -> str:
+    """The id in a box, which a book with a ledger makes a link."""
+    return f'<span class="claim-id">{claim_id}</span>'
 
 
 def show(claim_id: str, seed: int = 0) -> ClaimBox:
