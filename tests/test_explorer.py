@@ -523,6 +523,13 @@ def test_ids_are_unique_and_every_reference_is_met() -> None:
         assert wanted <= present
 
 
+def test_frames_are_drawn_one_by_one_and_counted() -> None:
+    """As a live box does it while the kernel is idle; the fragment is there after the last."""
+    explorer = explore(curve, slope=(0, 2))
+    assert list(explorer.steps()) == [1, 2, 3]
+    assert explorer.html == explore(curve, slope=(0, 2)).html
+
+
 def test_an_author_names_the_address() -> None:
     """So that links to a setting outlive an edit of the words or the controls."""
     explorers = [explore(curve, key="the-curve", alt=alt, slope=(0, high)) for alt, high in (("One.", 2), ("Two.", 3))]
