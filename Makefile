@@ -35,7 +35,7 @@ bench: $(INSTALLED)  ## speed and cost against what people use; ONLY="sets focal
 mutants: $(INSTALLED)  ## break ONLY="boxes sets", one place at a time, and count what their tests notice; SAMPLE=60 of each, drawn by SEED=0
 	@$(PYTHON) -m mutants $(or $(ONLY),no-module-named) $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(SEED),--seed $(SEED)) $(if $(FLOOR),--floor $(FLOOR))
 
-serve: book  ## build the book and serve it on this machine
+serve: book  ## build the book and serve it on this machine; what changes is built again
 	@$(PYTHON) _ext/serve.py
 
 strict: book  ## a copy of the built book, _build/strict/, with a strict Content-Security-Policy on every page
