@@ -20,7 +20,6 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from lossbook import sets
-from lossbook._core import memory
 from lossbook.sets import _mask_matching
 from tests.tolerances import assert_near
 
@@ -895,24 +894,6 @@ def test_the_matching_is_registered_once_more_when_its_module_is_read_again() ->
 
     importlib.reload(_matching)
     assert [side.tolist() for side in torch.func.vmap(_matching.match)(torch.eye(2)[None])] == [[[0, 1]], [[1, 0]]]
-
-
-@pytest.mark.parametrize("shape", [(3, 5), (2**19,), (2**20 + 3,), (7, 2**18 + 1)], ids=str)
-@pytest.mark.parametrize("taken", [True, False])
-def test_large_gradients_are_zeros_in_memory_of_torchs_own(shape: tuple[int, ...], taken: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After memory with other numbers in it was given back, also where the kernel says yes and does nothing; such a tensor can be resized."""
-    if not taken:
-        monkeypatch.setattr(memory, "_advise", lambda start, stop, advice: True)
-    for dtype in (torch.float32, torch.float64):
-        for _ in range(3):
-            torch.full(shape, torch.nan, dtype=dtype)
-            found_ = memory.fresh_zeros(shape, dtype, torch.device("cpu"))
-            assert (found_.shape, found_.dtype) == (shape, dtype)
-            assert not found_.any()
-            found_.fill_(torch.nan)
-    grown = found_.resize_(2 * found_.numel()).fill_(1.0)
-    assert bool((grown == 1).all())
-    grown.untyped_storage().resize_(0)
 
 
 def test_what_is_read_first_under_a_mode_is_right_after_it() -> None:

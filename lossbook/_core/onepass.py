@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from lossbook._core.memory import fresh
 from lossbook._core.reduction import reduce
 
 WHOLE = 2**17  # up to so many elements pieces cost more calls than they save
@@ -79,8 +78,8 @@ def _run(loss: OnePass, logits: Tensor, targets: Tensor, reduction: str) -> tupl
     if count <= WHOLE or logits.device.type != "cpu":
         losses, slope = loss.kernel(logits, targets, scale)
         return losses if reduction == "none" else losses.sum(), slope
-    slopes = fresh(logits.shape, logits.dtype, logits.device)
-    losses = fresh(logits.shape if reduction == "none" else (0,), logits.dtype, logits.device)
+    slopes = logits.new_empty(logits.shape)
+    losses = logits.new_empty(logits.shape if reduction == "none" else (0,))
     sums = logits.new_empty(-(-count // PIECE))  # beforehand: a number kept from each piece would leave a hole that no later piece fits
     pieces = [torch.split(tensor.view(-1), PIECE) for tensor in (logits.contiguous(), targets.contiguous(), slopes)]
     for index, (logit, target, slope) in enumerate(zip(*pieces, strict=True)):

@@ -11,8 +11,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lossbook._core.memory import workspace
-
 ALPHA, GAMMA = 0.25, 2.0  # of the focal loss in MaskFormer
 _RATIO = ALPHA / (1 - ALPHA)
 _PIECE = 2**18  # elements that are computed together
@@ -34,7 +32,7 @@ def cost_sums(mask_logits: Tensor, truth: Tensor, *, focal: bool) -> Tensor:
     count, pixels = mask_logits.shape
     width = max(min(pixels, _WIDTH), 1)
     step = max(-(-count // max(-(-count * width // _PIECE), 1)), 1)
-    room = workspace((4 * step, width + _PAD), mask_logits.dtype, mask_logits.device)
+    room = mask_logits.new_empty(4 * step, width + _PAD)
     table, offset = mask_logits.new_zeros(truth.shape[0], 2, count), mask_logits.new_zeros(count)
     for left in range(0, pixels, width):
         right = truth[:, left : left + width]

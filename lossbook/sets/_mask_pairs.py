@@ -11,7 +11,6 @@ from torch import Tensor
 
 from lossbook._core.checks import check_range
 from lossbook._core.focal import plain_focal
-from lossbook._core.memory import fresh_zeros, workspace
 from lossbook.sets._cost_sums import ALPHA, GAMMA
 from lossbook.sets._mask_costs import dice_loss
 from lossbook.sets._traced import plain_slope, several
@@ -88,7 +87,7 @@ class _PairLosses(torch.autograd.Function):
         slopes, ctx.slopes = ctx.slopes, None  # handed over; a second backward pass computes them again
         slopes = _run(mask_logits, ctx.groups, *ctx.weights)[2] if slopes is None else slopes
         slopes.mul_(gradient[:, None, None])
-        result = fresh_zeros(mask_logits.shape, mask_logits.dtype, mask_logits.device)
+        result = mask_logits.new_zeros(mask_logits.shape)
         return result.index_copy_(0, _rows(ctx.groups, result.device), slopes), None, None, None
 
 
@@ -164,7 +163,7 @@ def _hard_piece(logits: Tensor, signs: Tensor, focal_weight: float, dice_weight:
     """
     x, y = logits.flatten(1), signs.flatten(1)
     pixels, scale = y.shape[1], 1 / max(y.shape[1], 1)
-    unlikely, likely, weights = workspace((3, *y.shape), y.dtype, y.device)
+    unlikely, likely, weights = y.new_empty(3, *y.shape)
     costs = F.softplus(x.mul_(y), threshold=40.0)  # e^40 is far from overflow and ln(1 + e^40) is 40 in float64
     torch.sigmoid(x, out=unlikely)
     torch.sub(unlikely.new_ones(()), unlikely, out=likely)  # subtracting from a number has no `out`

@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lossbook._core.memory import fresh_zeros, workspace
 from lossbook.sets._mask_costs import dice_loss
 from lossbook.sets._mask_pairs import PairLosses, own_slope, plain_gradient, weighted_losses
 from lossbook.sets._points import sampled
@@ -55,14 +54,14 @@ class _PointPairs(torch.autograd.Function):
             return plain_gradient(mask_logits, losses, gradients), None, None, None, None
         scores, leaf = ctx.sampler
         (slopes,) = torch.autograd.grad(scores, leaf, ctx.slopes * gradient[:, None], retain_graph=True)
-        result = fresh_zeros(mask_logits.shape, mask_logits.dtype, mask_logits.device)
+        result = mask_logits.new_zeros(mask_logits.shape)
         return result.index_copy_(0, ctx.pairs[0], slopes), None, None, None, None
 
 
 def _run(scores: Tensor, truth: Tensor, mask_weight: float, dice_weight: float) -> tuple[Tensor, Tensor, Tensor]:
     """Both losses [M], and the slopes [M, P] of their weighted sum, a few masks at a time."""
     count, points = scores.shape
-    losses, slopes = scores.new_empty(2, count), fresh_zeros(scores.shape, scores.dtype, scores.device)
+    losses, slopes = scores.new_empty(2, count), scores.new_empty(scores.shape)
     step = max(_PIECE // max(points, 1), 1) if scores.device.type == "cpu" else max(count, 1)
     for low in range(0, count, step):
         some = slice(low, low + step)
@@ -76,7 +75,7 @@ def _piece(x: Tensor, t: Tensor, slope: Tensor, mask_weight: float, dice_weight:
     The slope of ln(1 + e^x) − x t is p − t. With I = 2 Σ p t + 1 and U = Σ p + Σ t + 1 the dice loss is 1 − I / U, and its slope is
     p (1 − p) (I / U² − 2 t / U).
     """
-    probs, other = workspace((2, *x.shape), x.dtype, x.device)
+    probs, other = x.new_empty(2, *x.shape)
     torch.sigmoid(x, out=probs)
     mask = F.softplus(x, threshold=40.0).addcmul_(x, t, value=-1).mean(1)
     common = 2 * torch.mul(probs, t, out=other).sum(1) + 1

@@ -8,9 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lossbook._core.memory import fresh_zeros
-from lossbook.sets._traced import traced
-
 _PIECE = 2**17  # pixels that are made numbers together
 
 
@@ -69,10 +66,7 @@ def sampled(masks: Tensor, place: Tensor) -> Tensor:
 def drawn_points(leading: tuple[int, ...], count: int, like: Tensor, generator: torch.Generator | None) -> Tensor:
     """Uniform points [*leading, P, 2], (x, y) in [0, 1], on the device of `like`; drawn where the generator lives."""
     device = like.device if generator is None else generator.device
-    if traced([like]):
-        return torch.rand(*leading, count, 2, device=device, generator=generator).to(like.device)
-    room = fresh_zeros((*leading, count, 2), torch.get_default_dtype(), device)
-    return torch.rand(*leading, count, 2, device=device, generator=generator, out=room).to(like.device)
+    return torch.rand(*leading, count, 2, device=device, generator=generator).to(like.device)
 
 
 def drawn_places(masks: int, count: int, like: Tensor, generator: torch.Generator | None) -> Tensor:
