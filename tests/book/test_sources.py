@@ -61,3 +61,11 @@ def test_a_chapter_with_cells_is_a_notebook(chapter: str) -> None:
 def test_a_quiz_reads_well_in_jupyterlab(chapter: str) -> None:
     """JupyterLab hides the first line of a fence of backticks, which is the question."""
     assert "```{quiz}" not in (ROOT / chapter).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_a_cell_is_read_at_a_glance(chapter: str) -> None:
+    """At most 40 lines; and a page runs wherever it lies: it touches no path of Python's."""
+    text = (ROOT / chapter).read_text(encoding="utf-8")
+    assert [body.count("\n") for body in CELL.findall(text) if body.count("\n") > 40] == []
+    assert "sys.path" not in text
