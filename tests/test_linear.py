@@ -17,7 +17,9 @@ from torch import Tensor
 from lossbook import margins
 from lossbook.book import data
 from lossbook.linear import LinearFit, _curve, fit_linear, fit_sgd, regularized_risk, sgd_step
-from lossbook.linear._objective import Problem
+from lossbook.linear._examples import given_examples
+from lossbook.linear._newton import newton
+from lossbook.linear._objective import Problem, Stop
 from lossbook.margins import LOSSES, MarginLoss, ramp_loss
 from tests.tolerances import assert_near
 
@@ -238,6 +240,21 @@ def test_newton_from_a_subsample_ends_at_the_same_minimum(generator: torch.Gener
     assert float(quick.objective[0]) < 1.1 * float(plain.objective[-1])  # it began almost there
     assert float(plain.objective[0]) == pytest.approx(np.log(2))
     assert float(quick.objective[-1]) == pytest.approx(float(plain.objective[-1]), rel=1e-9)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
+def test_a_borrowed_hessian_that_is_no_good_is_given_back(scale: float, generator: torch.Generator) -> None:
+    """Steps along it overshoot or creep: Newton's own Hessian takes over, and the path goes on downwards."""
+    features, signs = clouds(generator)
+    ones = torch.ones(4, dtype=torch.float64)
+    problem = Problem(given_examples(features, signs, None, passes=2), _curve.Curve(margins.logistic), 0.1, 0.0, ones, ones, 2.0**-52)
+    own = newton(problem, torch.zeros_like(ones), Stop(1e-12, 100))
+    lent = newton(problem, torch.zeros_like(ones), Stop(1e-12, 100), borrowed=scale * torch.eye(4, dtype=torch.float64))
+    assert own.converged
+    assert lent.converged
+    assert lent.objective == sorted(lent.objective, reverse=True)
+    assert len(lent.objective) < len(own.objective) + 20
+    assert lent.objective[-1] == pytest.approx(own.objective[-1], rel=1e-11)  # each stops within 1e-12, by its estimate
 
 
 def test_float32_and_half_precision(generator: torch.Generator, device: torch.device, dtype: torch.dtype) -> None:
