@@ -13,7 +13,7 @@ from sklearn.ensemble import AdaBoostClassifier
 from sklearn.tree import DecisionTreeClassifier
 from torch import Tensor
 
-from benchmarks.harness import Case, Work, apart, main
+from benchmarks.harness import Case, Work, main, relative_difference
 from lossbook.boosting import AdaBoost
 
 
@@ -30,7 +30,7 @@ def same_stumps(ours: AdaBoost, theirs: Any) -> float:
     stumps = [(tree.tree_.feature[0], tree.tree_.threshold[0]) for tree in theirs.estimators_]
     if [(stump.feature, stump.threshold) for stump in ours.stumps] != stumps:
         raise ValueError("the stumps differ")
-    return apart((ours.errors, 2 * ours.alphas), (theirs.estimator_errors_, theirs.estimator_weights_))
+    return relative_difference((ours.errors, 2 * ours.alphas), (theirs.estimator_errors_, theirs.estimator_weights_))
 
 
 def no_worse(ours: AdaBoost, theirs: Any) -> float:
@@ -44,7 +44,7 @@ def work(count: int, rounds: int, criterion: str) -> Work:
     return Work(
         lambda: AdaBoost(rounds, criterion).fit(features, signs),
         lambda: AdaBoostClassifier(DecisionTreeClassifier(max_depth=1), n_estimators=rounds, random_state=0).fit(columns, classes),
-        apart=same_stumps if criterion == "gini" else no_worse,
+        difference=same_stumps if criterion == "gini" else no_worse,
     )
 
 

@@ -46,7 +46,7 @@ def difference(ours: torch.Tensor, theirs: list[list[float]]) -> float:
 def work(env_id: str, settings: dict[str, Any], anew: bool) -> Work:
     env = gymnasium.make(env_id, **settings)
     given = env if anew else read_table(env)
-    return Work(lambda: value_iteration(given, discount=DISCOUNT).q_values, lambda: loops(env.unwrapped.P), apart=difference)
+    return Work(lambda: value_iteration(given, discount=DISCOUNT).q_values, lambda: loops(env.unwrapped.P), difference=difference)
 
 
 JOBS = [

@@ -57,7 +57,7 @@ def work(count: int, gaps: int | Tensor) -> Work:
         difference = float(np.where(labels.numpy() == 1, 1 - chances, chances).mean() - ours.errors[0])
         return difference if difference > -1e-12 else np.inf
 
-    return Work(lambda: parity_frontier(probs, groups=groups, labels=labels, gaps=gaps), lambda: peer(*given), apart=excess)
+    return Work(lambda: parity_frontier(probs, groups=groups, labels=labels, gaps=gaps), lambda: peer(*given), difference=excess)
 
 
 SIZES = {2_000: 1e-12, 10_000: 1e-4, 100_000: 1e-4, 1_000_000: 1e-4}  # people, and how far the peer may be above the optimum

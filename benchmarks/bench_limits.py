@@ -62,7 +62,7 @@ def whole_step(tasks: int, width: int) -> Work:
         rows = [torch.cat([part.flatten() for part in torch.autograd.grad(loss, parameters, retain_graph=True)]) for loss in losses()]
         return PCGrad()(torch.stack(rows))
 
-    return Work(ours, theirs, apart=lambda a, b: float((a - b).norm() / b.norm()))
+    return Work(ours, theirs, difference=lambda a, b: float((a - b).norm() / b.norm()))
 
 
 JOBS = [

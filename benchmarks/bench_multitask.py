@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torchjd.aggregation import MGDA, PCGrad
 
-from benchmarks.harness import Case, Work, apart, main
+from benchmarks.harness import Case, Work, main, relative_difference
 from lossbook.multitask import mgda, pcgrad
 
 SIZES = ((2, 10_000), (10, 10_000), (10, 100_000), (10, 1_000_000))
@@ -31,7 +31,7 @@ def in_one_order(gradients: Tensor) -> float:
         theirs = PCGrad()(gradients)
     finally:
         torch.randperm = original
-    return apart(pcgrad(gradients, order=order), theirs)
+    return relative_difference(pcgrad(gradients, order=order), theirs)
 
 
 def no_longer(gradients: Tensor) -> float:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.harness import Case, Work, apart, main
+from benchmarks.harness import Case, Work, main, relative_difference
 from lossbook.sets import BoxSetLoss, MaskSetLoss
 
 CLASSES, QUERIES = 91, 100
@@ -38,9 +38,9 @@ def step(loss: Callable[[], Tensor], leaves: list[Tensor]) -> Step:
 
 def close(ours: tuple[Tensor, list[Tensor]], theirs: tuple[Tensor, list[Tensor]]) -> float:
     """How far the gradients are apart, once the values are within 1e-5."""
-    if apart(ours[0], theirs[0]) > 1e-5:
+    if relative_difference(ours[0], theirs[0]) > 1e-5:
         raise ValueError(f"the losses are {float(ours[0])} and {float(theirs[0])}")
-    return apart(ours[1], theirs[1])
+    return relative_difference(ours[1], theirs[1])
 
 
 def touched(leaves: list[Tensor], *truth: Tensor) -> int:

@@ -121,10 +121,10 @@ class Job(Protocol):
         """Lines for the page, spending about so many seconds on timing."""
 
 
-def apart(ours: Any, theirs: Any) -> float:
+def relative_difference(ours: Any, theirs: Any) -> float:
     """The largest difference of two results over the largest value of its part."""
     if isinstance(ours, (list, tuple)):
-        return max(apart(one, other) for one, other in zip(ours, theirs, strict=True))
+        return max(relative_difference(one, other) for one, other in zip(ours, theirs, strict=True))
     one, other = (np.asarray(value.detach().cpu() if isinstance(value, torch.Tensor) else value, dtype=np.float64) for value in (ours, theirs))
     if one.shape != other.shape:
         raise ValueError(f"the results have shapes {one.shape} and {other.shape}")
@@ -136,7 +136,7 @@ class Work(NamedTuple):
 
     ours: Call
     theirs: Call
-    apart: Callable[[Any, Any], float] | float = apart
+    difference: Callable[[Any, Any], float] | float = relative_difference
     touched: int = 0
     products: float = 0.0
     note: str = ""
@@ -158,7 +158,7 @@ class Case:
     def measure(self, seconds: float) -> Iterator[Comparison]:
         """Compare results, then times, then memory."""
         made = self.make()
-        difference = made.apart(made.ours(), made.theirs()) if callable(made.apart) else made.apart
+        difference = made.difference(made.ours(), made.theirs()) if callable(made.difference) else made.difference
         if not difference <= self.within:
             raise ValueError(f"the results are {difference:.1e} apart, where {self.within:.0e} is allowed")
         ours, theirs = in_turn([made.ours, made.theirs], seconds, at_least=self.at_least)

@@ -96,9 +96,9 @@ def test_the_order_of_the_calls_turns_round() -> None:
 
 
 def test_apart_is_relative_to_the_largest_of_each_part() -> None:
-    assert harness.apart((torch.tensor([10.0, 1.0]), 2.0), (torch.tensor([10.0, 2.0]), 2.0)) == pytest.approx(0.1)
+    assert harness.relative_difference((torch.tensor([10.0, 1.0]), 2.0), (torch.tensor([10.0, 2.0]), 2.0)) == pytest.approx(0.1)
     with pytest.raises(ValueError, match="shapes"):
-        harness.apart(torch.zeros(3), torch.zeros(3, 1))
+        harness.relative_difference(torch.zeros(3), torch.zeros(3, 1))
 
 
 def test_a_spread_is_a_median_between_quartiles() -> None:

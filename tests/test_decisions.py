@@ -152,7 +152,7 @@ WRONG: list[tuple[str, type[Exception], str, Callable[[], Any]]] = [
     ("both free", ValueError, "`false_negative` should be positive where `false_positive` is 0; found 0", lambda: cost_threshold(0, 0)),
     ("mixed kinds", TypeError, "`false_positive` should be a real number; found Tensor", lambda: cost_threshold(HALF, 1.0)),  # type: ignore[call-overload]
     ("cost shapes", ValueError, r"`false_negative` should have shape \(2,\)", lambda: cost_threshold(HALF, HALF[:1])),
-    ("negative tensor", ValueError, "`false_negative` should lie in", lambda: cost_threshold(HALF, -HALF)),
+    ("negative tensor", ValueError, "`false_negative` should be at least 0; found values from -0.5", lambda: cost_threshold(HALF, -HALF)),
     ("infinite tensor", ValueError, "`false_negative` should be finite; found an infinity", lambda: cost_threshold(HALF, HALF / 0)),
     ("both free in a tensor", ValueError, "should be positive where", lambda: cost_threshold(HALF * 0, HALF * 0)),
     ("probs dtype", TypeError, "`probs` should have a floating-point dtype", lambda: bayes_decision(LABEL, MATRIX)),

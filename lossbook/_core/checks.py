@@ -164,14 +164,18 @@ def check_range(parameter: str, value: Tensor, low: float, high: float) -> None:
     if extremes is not None:
         check_extremes(parameter, *extremes, low, high)
     else:
-        check_values(parameter, value, lambda value: (value >= low) & (value <= high), f"lie in [{low:g}, {high:g}]")
+        check_values(parameter, value, lambda value: (value >= low) & (value <= high), _between(low, high))
 
 
 def check_extremes(parameter: str, least: float, most: float, low: float, high: float) -> None:
     """The least and the largest element lie in [low, high]; NaN does not."""
     if not (least >= low and most <= high):
         found = "NaN" if least != least else f"values from {least:g} to {most:g}"
-        wrong_value(parameter, f"lie in [{low:g}, {high:g}]", found)
+        wrong_value(parameter, _between(low, high), found)
+
+
+def _between(low: float, high: float) -> str:
+    return f"be at least {low:g}" if high == math.inf else f"lie in [{low:g}, {high:g}]"
 
 
 def check_distribution(parameter: str, value: Tensor, axis: int) -> None:

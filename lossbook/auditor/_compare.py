@@ -44,7 +44,7 @@ def along(name: str, paths: Iterable[Path], tolerance: float, same: str, *, grad
             refused.setdefault(path.words, str(error))
             continue
         for part, plain, there, within in zip(("value", "gradient"), path.plain, found, tolerances, strict=True):
-            error_ = apart(plain, there)
+            error_ = relative_difference(plain, there)
             if error_ > within:
                 return Finding(name, False, error_, f"{path.words}: the {part} is another one, {_beside(plain, there)}", example=path.example(part))
             worst = max(worst, error_)
@@ -55,7 +55,7 @@ def along(name: str, paths: Iterable[Path], tolerance: float, same: str, *, grad
     return Finding(name, True, worst, words + (f"; refused: {', '.join(refused)}" if refused else ""))
 
 
-def apart(plain: Tensor, there: Tensor) -> float:
+def relative_difference(plain: Tensor, there: Tensor) -> float:
     """The largest difference, relative to the largest of the plain numbers or 1e-3; inf where shapes differ or one alone is NaN or infinite."""
     if plain.shape != there.shape:
         return float("inf")

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lossbook.auditor._bench import Bench, Case, LossRaised, call, filled_memory, quoted, shows
-from lossbook.auditor._compare import Path, Slope, along, apart
+from lossbook.auditor._compare import Path, Slope, along, relative_difference
 from lossbook.auditor._finding import Finding, not_supported
 
 Handed = Callable[[Case], Case]  # a case as the loss gets it
@@ -195,7 +195,7 @@ def half_sums(bench: Bench) -> Iterator[Finding]:
     except LossRaised as error:
         yield not_supported("half_sums", f"{len(half.logits)} examples in bfloat16: {error}")
         return
-    lost = apart(*values)
+    lost = relative_difference(*values)
     words = f"the loss of {len(half.logits)} examples in bfloat16 is that of float32 but for rounding"
     if lost <= LOST or values[0].ndim:
         yield Finding("half_sums", True, lost, words if values[0].ndim == 0 else "nothing is summed")
