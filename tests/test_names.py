@@ -43,24 +43,19 @@ def documented() -> Iterator[tuple[str, Any, str]]:
 CALLS = {name: (thing, text) for name, thing, text in documented()}
 
 
+FIGURES = ("content_security_policy", "display", "show", "style", "stylesheet", "to_html", "use")
+WITHOUT_EXAMPLE = {"claims.claim", *(f"explorer.{name}" for name in FIGURES)}  # something is only shown or registered
+
+
 @pytest.mark.parametrize("name", CALLS)
-def test_every_parameter_is_documented(name: str) -> None:
+def test_a_docstring_is_whole(name: str) -> None:
+    """Each parameter, an example, which the doctests run, and one form of sections, which editors and the book's page of the package read alike."""
     thing, text = CALLS[name]
     said = "\n".join(listed[1] for listed in LISTS.finditer(text))
     parameters = [key for key in inspect.signature(thing).parameters if key != "self"]
     assert [key for key in parameters if not re.search(rf"\b{key}\b[^\n]*: ", said)] == []
-
-
-WITHOUT_EXAMPLE = {
-    "claims.claim",
-    *(f"explorer.{name}" for name in ("content_security_policy", "display", "explore", "show", "style", "stylesheet", "to_html", "use")),
-}
-
-
-@pytest.mark.parametrize("name", [name for name in CALLS if name.count(".") < 2 and name not in WITHOUT_EXAMPLE])
-def test_every_function_shows_itself_at_work(name: str) -> None:
-    """An example, which the doctests run; not where something is only shown or registered."""
-    assert ">>> " in CALLS[name][1]
+    assert ">>> " in text or name.count(".") > 1 or name in WITHOUT_EXAMPLE
+    assert not re.findall(r"^ *(?:Args|Returns|Raises|Example|Reference|Conventions?): +\S.*", text, re.MULTILINE)
 
 
 SECTIONS = ("Args", "Attributes", "Call with", "Returns", "Raises", "Example", "Reference", "Conventions", "Chapter", "Chapters")
@@ -103,9 +98,3 @@ def test_sections_have_one_order(name: str) -> None:
     found = sections(DOCSTRINGS[name])
     assert [head for head in found if head not in SECTIONS] == []
     assert found == sorted(set(found), key=SECTIONS.index)
-
-
-@pytest.mark.parametrize("name", CALLS)
-def test_a_section_of_a_docstring_stands_below_its_head(name: str) -> None:
-    """One form for all of them, which editors and the book's page of the package read alike."""
-    assert not re.findall(r"^ *(?:Args|Returns|Raises|Example|Reference|Conventions?): +\S.*", CALLS[name][1], re.MULTILINE)
