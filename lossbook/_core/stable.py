@@ -39,8 +39,3 @@ def bernoulli_costs(logits: Tensor, targets: Tensor) -> Tensor:
         return costs
     endless = logits.isinf()
     return costs.masked_fill(endless, torch.inf).masked_fill(endless & (targets == (logits > 0)), 0.0)
-
-
-def at_least_float32(x: Tensor) -> Tensor:
-    """x itself in float32 and float64, and in float32 where its dtype is narrower: integers up to 2²⁴ stay apart, and 1e4 · 1e4 is finite."""
-    return x if x.dtype in (torch.float32, torch.float64) else x.float()
