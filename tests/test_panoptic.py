@@ -478,3 +478,31 @@ def test_maps_of_no_queries_and_no_pixels(shape: tuple[int, ...]) -> None:
         panoptic.panoptic_map(torch.zeros(2, 0), torch.zeros(2, 1, 1), things=[], void=9)
     with pytest.raises(TypeError, match=r"^`things` should hold integers"):
         panoptic.panoptic_map(logits, masks, things=[1.5], void=9)  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize("shape", [(7, 9, 2), (2, 5, 4, 2), (1, 1, 2)])
+def test_runs_are_the_same_on_every_device(shape: tuple[int, ...], generator: torch.Generator) -> None:
+    """A device compares all pixels at once, the host piece by piece, and each finds what a loop over the pixels finds."""
+    first, second = (torch.randint(0, 2, shape, generator=generator).cummax(-2).values for _ in range(2))
+    pixels = [(*a, *b) for a, b in zip(first.reshape(-1, 2).tolist(), second.reshape(-1, 2).tolist(), strict=True)]
+    starts = [place for place, pixel in enumerate(pixels) if place == 0 or pixel != pixels[place - 1]]
+    rows, others, lengths = _runs._runs_at_once(first, second)
+    assert [(*a, *b) for a, b in zip(rows.tolist(), others.tolist(), strict=True)] == [pixels[start] for start in starts]
+    assert lengths.tolist() == [end - start for start, end in zip(starts, [*starts[1:], len(pixels)], strict=True)]
+    assert {type(part) for part in (rows, others, lengths)} == {np.ndarray}
+    inside = _runs._runs_in_cache(first.reshape(-1, 2).numpy(), second.reshape(-1, 2).numpy())
+    if inside[2] is not None:
+        for one, other in zip(inside, (rows, others, lengths), strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_a_thing_beside_nothing_stays_a_thing() -> None:
+    """The first thing of all, and pixels that nobody claims: three of four pixels are found."""
+    prediction, truth = (torch.tensor([[list(pixel) for pixel in row]]) for row in ([(0, 1)] * 3 + [(9, 0)], [(0, 1)] * 4))
+    assert float(panoptic.panoptic_quality(prediction, truth, things={0}, stuff=set(), void=9).pq) == 0.75
+
+
+def test_a_map_of_nothing_is_the_callers_own() -> None:
+    found = panoptic.panoptic_map(torch.zeros(0, 3), torch.zeros(0, 2, 2), things={0}, void=2)
+    found[0, 0] = 5
+    assert found[1, 1].tolist() == [2, 0]

@@ -109,6 +109,11 @@ def _runs(first: Tensor, second: Tensor) -> tuple[Array, Array, Array | None]:
     """The rows [R, 2] of both maps where a run starts, and the runs' lengths; all rows and None where runs would not be far fewer."""
     if first.device.type == "cpu":
         return _runs_in_cache(*(values.contiguous().numpy().reshape(-1, 2) for values in (first, second)))
+    return _runs_at_once(first, second)
+
+
+def _runs_at_once(first: Tensor, second: Tensor) -> tuple[Array, Array, Array]:
+    """All pixels compared on their device; only what starts a run comes to the host."""
     pairs = [values.reshape(-1, 2) for values in (first, second)]
     changed = torch.ones(len(pairs[0]), dtype=torch.bool, device=first.device)
     changed[1:] = (pairs[0][1:] != pairs[0][:-1]).any(-1) | (pairs[1][1:] != pairs[1][:-1]).any(-1)
