@@ -599,7 +599,7 @@ def test_large_masks_go_in_pieces(monkeypatch: pytest.MonkeyPatch, generator: to
 
 @pytest.mark.parametrize("points", [None, 500])
 def test_steps_do_not_share_memory(points: int | None, generator: torch.Generator) -> None:
-    """Two losses before either goes backward, gradients that add up, and four threads at once; gradients of more than a huge page."""
+    """Two losses before either goes backward, gradients that add up, and four threads at once; gradients of several megabytes."""
     criterion = sets.MaskSetLoss(CLASSES, num_points=points)
     scenes = [mask_scene([3, 2], generator, queries=50, size=80) for _ in range(2)]
     given = None if points is None else torch.rand(points, 2, generator=generator)
