@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from playwright.sync_api import Page, expect
 
 from lossbook.book import plots
-from lossbook.explorer import Explorer, _page, content_security_policy, explore
+from lossbook.explorer import Explorer, content_security_policy, explore
 from tests.browser.conftest import Opener, serious, smallest_text
 from tests.test_explorer import CONTROLS, HOSTILE, drawn, flat, full
 
@@ -63,7 +63,7 @@ def plane() -> Explorer:
 
 
 def root(page: Page, explorer: Explorer) -> str:
-    return f"#{_page.identify(explorer)}"
+    return f"#{explorer.page.identity}"
 
 
 def sentence(page: Page, explorer: Explorer) -> Any:
@@ -221,7 +221,7 @@ def test_the_address_follows_and_leads_back(visit: Opener, write: Writer) -> Non
     page = visit(path).page
     page.get_by_label("margin", exact=True).fill("6")
     page.get_by_label("loss", exact=True).select_option("exponential")
-    name = _page.identify(stepper())
+    name = stepper().page.identity
     wanted = f"#{name}.margin=1.0&{name}.loss=exponential&{name}.shown=on"
     page.wait_for_function("hash => location.hash === hash", arg=wanted)
     assert page.evaluate("history.length") == 2  # the blank page and this one: moving a slider adds no step to go back
@@ -246,7 +246,7 @@ def test_the_address_follows_and_leads_back(visit: Opener, write: Writer) -> Non
     ],
 )
 def test_any_address_is_survived(fragment: str, said: str, visit: Opener, write: Writer) -> None:
-    name = _page.identify(stepper())
+    name = stepper().page.identity
     page = visit(write(stepper().html).resolve().as_uri() + f"#{name}" + fragment.replace("{id}", name)).page
     expect(sentence(page, stepper())).to_contain_text(said)
 
@@ -261,7 +261,7 @@ def test_two_on_a_page_do_not_disturb_each_other(visit: Opener, write: Writer) -
     expect(first.locator("[aria-live=polite]")).to_have_text("The hinge loss at -0.5.")
     expect(second.locator("[aria-live=polite]")).to_have_text("The hinge loss at -2.")
     expect(third.locator("[aria-live=polite]")).to_have_text("(4, 1) a")
-    name, other = _page.identify(stepper()), _page.identify(plane())
+    name, other = stepper().page.identity, plane().page.identity
     page.wait_for_function("part => location.hash.includes(part)", arg=f"{other}.x=4")
     address = page.evaluate("location.href")  # `page.url` may still be the one before
     expect(visit(address).page.locator("[aria-live=polite]")).to_have_text(["The hinge loss at -0.5.", "The hinge loss at -2.", "(4, 1) a"])

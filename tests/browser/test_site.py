@@ -55,6 +55,7 @@ def test_a_page_is_quiet_fits_and_is_accessible(visit: Opener, host: str, name: 
     assert not found, [(violation["id"], [node["html"][:200] for node in violation["nodes"][:5]]) for violation in found]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", CHAPTERS)
 def test_code_does_not_scroll_on_a_laptop(visit: Opener, host: str, name: str) -> None:
     page = settled(visit(f"{host}/{name}"))
@@ -81,7 +82,8 @@ def choose_every_answer(quiz: Locator) -> None:
         page.keyboard.press("ArrowDown")
 
 
-@pytest.mark.parametrize("scripts", [True, pytest.param(False, marks=pytest.mark.thorough)])
+@pytest.mark.thorough
+@pytest.mark.parametrize("scripts", [True, False])
 @pytest.mark.parametrize("name", WITH_QUIZ)
 def test_a_quiz_works_from_the_keyboard(visit: Opener, host: str, name: str, scripts: bool) -> None:
     page = visit(f"{host}/{name}", scripts=scripts).page
@@ -99,6 +101,7 @@ def test_a_quiz_works_with_the_mouse_and_on_paper(visit: Opener, host: str, name
     expect(page.locator(".quiz-reason:visible")).to_have_count(page.locator(".quiz-reason").count())
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", WITH_EXPLORER)
 def test_every_control_of_every_figure_moves_something(visit: Opener, host: str, name: str) -> None:
     page = settled(visit(f"{host}/{name}"))
@@ -120,6 +123,7 @@ def test_every_control_of_every_figure_moves_something(visit: Opener, host: str,
             assert len(seen) > 1, f"{control.evaluate('element => element.outerHTML')} moves nothing"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", WITH_EXPLORER)
 def test_a_page_opened_as_a_file_is_alive(visit: Opener, name: str) -> None:
     page = settled(visit(book.SITE / name))
@@ -134,6 +138,7 @@ def test_a_page_opened_as_a_file_is_alive(visit: Opener, name: str) -> None:
     pytest.fail("the figure's sentence stayed the same")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", WITH_EXPLORER)
 def test_without_scripts_there_is_the_first_frame_and_its_sentence(visit: Opener, host: str, name: str) -> None:
     page = visit(f"{host}/{name}", scripts=False).page
