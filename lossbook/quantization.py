@@ -27,7 +27,7 @@ from lossbook._core.checks import (
 from lossbook._core.classes import check_class_labels, class_axis
 from lossbook._core.door import full_precision, plain_arguments, widened
 from lossbook._core.reduction import Reduction, check_reduction, reduce
-from lossbook._core.stable import log_sigmoid
+from lossbook._core.stable import log_sigmoid, logaddexp
 
 __all__ = ["grid_scale", "quantize", "quantize_probs", "worst_change", "worst_cross_entropy_change"]
 
@@ -214,7 +214,7 @@ def worst_cross_entropy_change(logits: Tensor, labels: Tensor, *, step: float, r
     lead = logits.gather(axis, own).squeeze(axis) - others  # p_y = sigmoid(lead), for any number of classes
     if step < 1:  # = ln(1 + (1 − p_y)(e^(2δ) − 1)), with the digits of a small rise
         return reduce(torch.log1p(torch.sigmoid(-lead) * math.expm1(step)), reduction)
-    return reduce(torch.logaddexp(log_sigmoid(lead), log_sigmoid(-lead) + step), reduction)
+    return reduce(logaddexp(log_sigmoid(lead), log_sigmoid(-lead) + step), reduction)
 
 
 def _check_bits(bits: int, low: int = 2) -> None:

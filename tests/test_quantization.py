@@ -311,3 +311,15 @@ def test_what_bad_arguments_get(call: Callable[[], Tensor], error: type[Exceptio
     with pytest.raises(error) as caught:
         call()
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("high", [30.0, 1e3, 1e4])
+def test_the_worst_rise_is_differentiated_twice_at_any_logit(high: float) -> None:
+    """Where one class is sure, its curvature is 0 to rounding; NaN once came out of e^|a - b|."""
+    logits = torch.tensor([[high, 0.0, -high]], dtype=torch.float64)
+    for label in range(3):
+        hessian = torch.autograd.functional.hessian(
+            lambda logits, label=label: worst_cross_entropy_change(logits, torch.tensor([label]), step=2.0), logits
+        )
+        assert bool(hessian.isfinite().all())
+        assert float(hessian.abs().max()) < 1e-3
