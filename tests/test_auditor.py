@@ -1073,6 +1073,7 @@ def exit_code(arguments: list[str]) -> int:
         return int(error.code or 0)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("text", "arguments", "code", "words"),
     [

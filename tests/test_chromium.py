@@ -35,6 +35,7 @@ def test_a_named_chromium_comes_first_then_the_systems_then_playwrights(tmp_path
     assert chromium.find() == str(named)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("ci", [False, True])
 def test_without_chromium_tests_are_left_out_aloud_but_not_on_ci(tmp_path: Path, ci: bool) -> None:
     (tmp_path / "browser").mkdir()

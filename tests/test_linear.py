@@ -433,6 +433,7 @@ class Named(Tensor):
     """A tensor that only has another name."""
 
 
+@pytest.mark.thorough
 @every_solver
 def test_a_fit_lies_in_no_memory_order(settings: dict[str, Any], generator: torch.Generator, real_dtype: torch.dtype) -> None:
     """To the last bit: features are put into one order first."""
@@ -586,6 +587,7 @@ def test_raw_units_are_no_matter_in_float32_either(loss: str, solver: str) -> No
     assert float(wide.objective[-1]) <= float(best.objective[-1]) * (1 + 1e-6)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("solver", ["newton", "lbfgs"])
 def test_narrow_kinks_are_no_failure_of_float32(solver: str) -> None:
     """Parabolas narrower than the rounding of a margin once made a third of such fits warn that they had not arrived, where they had."""
@@ -774,6 +776,7 @@ def test_a_generator_of_batches_lasts_one_epoch() -> None:
     assert len(fit_sgd(batches(), loss="hinge", epochs=1).objective) == 3
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("seed", range(3))
 def test_steps_back_and_forth_across_a_kink_end(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """In float32, rounding lets a step across a kink pass as one that does not go up; a thousand of those, in each convex problem, took minutes."""

@@ -81,6 +81,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+pytestmark = pytest.mark.thorough
 Found = list[tuple[str, int, str, str]]  # file, line, severity, message
 
 

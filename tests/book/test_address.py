@@ -46,6 +46,7 @@ def test_with_a_site_address_the_card_is_whole(tiny: TinyBook) -> None:
     assert 'href="/NAME/index.html"' in (tiny.out() / "404.html").read_text()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("repository", "binder"), [("", None), (REPOSITORY, None), (REPOSITORY, "")])
 def test_the_themes_buttons_follow_the_repository(repository: str, binder: str | None) -> None:
     """Read as the theme reads them: its options after the configuration."""

@@ -157,6 +157,7 @@ def test_every_exhibit_has_a_number_and_a_caption(page: str) -> None:
         assert explorer.find_parent("figure") is not None, f"explorer {explorer.get('id')} stands in no numbered figure"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("page", CHAPTERS)
 def test_nothing_of_a_failed_build_is_left(page: str) -> None:
     content = book.article(page)

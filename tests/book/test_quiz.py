@@ -88,6 +88,7 @@ def test_without_html_everything_is_listed(book: TinyBook) -> None:
     assert places == sorted(places)
 
 
+@pytest.mark.thorough
 def test_a_quiz_that_is_not_whole_is_a_warning_on_its_page(tmp_path: Path) -> None:
     book = TinyBook(tmp_path)
     book.page("# Title\n\n```{toctree}\n" + "\n".join(BROKEN) + "\n```\n")

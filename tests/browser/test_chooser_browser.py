@@ -64,6 +64,7 @@ def test_a_link_opens_it_at_a_choice(visit: Opener) -> None:
     expect(rows(page)).to_have_count(len(takes("decision", "bits")))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", sorted({row["proof"].split("#")[0] for row in ROWS}))
 def test_a_link_opens_the_figure_at_its_setting(visit: Opener, name: str) -> None:
     page = visit(book.SITE / PAGE).page

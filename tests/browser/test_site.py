@@ -22,6 +22,7 @@ PAGES = [name for name in book.page_names() if name not in {"index.html", "404.h
 CHAPTERS = book.chapter_names() or ["index.html"]
 WITH_QUIZ = [name for name in book.chapter_names() if book.read(name).select("fieldset.quiz")]
 WITH_EXPLORER = [name for name in book.chapter_names() if book.read(name).select(".lossbook-explorer")]
+LONG = {"chapters/reference/api.html"}  # whose accessibility alone takes a minute
 LOOKS = [("light", 1280), *(pytest.param(*look, marks=pytest.mark.thorough) for look in (("light", 375), ("dark", 375), ("dark", 1280)))]
 WIDER_THAN_THEMSELVES = "boxes => boxes.filter(box => box.scrollWidth > box.clientWidth + 1).map(box => box.innerText.slice(0, 200))"
 TOO_WIDE = """() => { const width = document.documentElement.clientWidth;
@@ -45,7 +46,7 @@ def settled(visit: Visit) -> Page:
 
 
 @pytest.mark.parametrize(("theme", "width"), LOOKS)
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.thorough] * (name in LONG)) for name in PAGES])
 def test_a_page_is_quiet_fits_and_is_accessible(visit: Opener, host: str, name: str, theme: str, width: int) -> None:
     """`visit` itself fails the test on a request that leaves the host and on an error in the console."""
     page = settled(visit(f"{host}/{name}", theme=theme, width=width))
