@@ -43,6 +43,7 @@ from lossbook._core.door import full_precision, outside_graphs, plain, plain_arg
 __all__ = ["UncertaintyWeighting", "mgda", "pcgrad", "task_gradients"]
 
 _Array = npt.NDArray[np.float64]
+_COLUMNS = 1 << 16  # of the rows that are multiplied at once: a few rows of so many stay in a cache
 KINDS = ("regression", "classification")
 
 
@@ -243,8 +244,22 @@ def _measured(gradients: Tensor) -> _Rows:
 
 
 def _products(rows: Tensor) -> _Array:
-    """rows rowsᵀ, on the host; what is not finite makes the product of its own row so."""
-    return (rows @ rows.T).cpu().numpy().astype(np.float64)
+    """rows rowsᵀ, on the host.
+
+    There each row meets itself and those below it. BLAS packs both sides of a product of matrices first, which costs more than it saves where these
+    are a few long rows; a matrix times a vector is not packed, and half of the products need not be taken.
+    """
+    if rows.device.type != "cpu":
+        return (rows @ rows.T).cpu().numpy().astype(np.float64)
+    values, products = rows.numpy(), np.zeros((len(rows), len(rows)))
+    with np.errstate(all="ignore"):  # what is not finite is found in the result: it makes the product of its own row so
+        for start in range(0, rows.shape[1], _COLUMNS):
+            block = values[:, start : start + _COLUMNS]
+            for task, row in enumerate(block):
+                products[task, task:] += block[task:] @ row
+    for task, row in enumerate(products):
+        products[task:, task] = row[task:]
+    return products
 
 
 def _orders(order: Tensor | Sequence[Sequence[int]] | None, generator: torch.Generator | None, tasks: int) -> list[list[int]]:
@@ -316,7 +331,10 @@ def pcgrad(gradients: Tensor, *, order: Tensor | Sequence[Sequence[int]] | None 
 
 def _combine(weights: _Array, rows: Tensor) -> Tensor:
     """Σ_t weights_t rows_t."""
-    return torch.from_numpy(weights).to(rows) @ rows
+    if rows.device.type != "cpu":
+        return torch.from_numpy(weights).to(rows) @ rows
+    values = rows.numpy()
+    return torch.from_numpy(values.T @ weights.astype(values.dtype))
 
 
 @outside_graphs

@@ -197,7 +197,7 @@ def test_pcgrad_is_the_papers_loop(tasks: int, device: torch.device, generator: 
         torch.testing.assert_close(pcgrad(gradients, order=order[0]), surgery(gradients, [order[0].tolist()] * tasks), rtol=1e-9, atol=1e-9)
 
 
-def test_long_gradients_are_the_papers_loop_too(device: torch.device, generator: torch.Generator) -> None:
+def test_long_gradients_are_multiplied_in_blocks_to_the_same_end(device: torch.device, generator: torch.Generator) -> None:
     """The columns fill whole blocks and a rest; the last, which lies in the rest, decides which tasks disagree."""
     gradients = torch.randn(3, 16 * (1 << 14) + 3, generator=generator, dtype=torch.float64) / 1e4
     gradients[:, -1] = torch.tensor([1.0, -1.0, 0.5])
