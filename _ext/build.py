@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from jupyter_book.sphinx import build_sphinx
-from workers import workers
 
 ROOT = Path(__file__).resolve().parent.parent
 BIBLIOGRAPHY = "chapters/reference/bibliography"
@@ -35,7 +34,7 @@ def build(target: Path, work: Path, toc: Path, **options: Any) -> bool:
 def build_book() -> bool:
     """The whole book."""
     target = ROOT / "_build/html"
-    print(f"Building the book; pages whose code or package changed are executed, {workers()} at a time.", flush=True)
+    print("Building the book; pages whose code or package changed are executed, as many at a time as there is room for.", flush=True)
     done = build(target, ROOT / "_build/work", ROOT / "_toc.yml", warningiserror=True, keep_going=True)
     print(f"\nThe book: {(target / 'index.html').as_uri()}\nor, served: make serve" if done else "\nThe book was not built: see the warnings above.")
     return done

@@ -8,39 +8,12 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 SITE = ROOT / "_build/html"
 SOURCES = [ROOT / name for name in ("chapters", "lossbook", "_ext", "_static", "benchmarks/results", "_config.yml", "_toc.yml")]
-
-
-class BookHandler(SimpleHTTPRequestHandler):
-    """Files of the site, quietly, with the book's own page for what is missing."""
-
-    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        lost = Path(self.directory) / "404.html"
-        if code != 404 or not lost.exists():
-            super().send_error(code, message, explain)
-            return
-        body = lost.read_bytes()
-        self.send_response(404)
-        self.send_header("Content-Type", "text/html; charset=utf-8")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
-
-    def log_message(self, format: str, *arguments: object) -> None:
-        """Say nothing about each request."""
-
-
-def server(site: Path = SITE, port: int = 0) -> ThreadingHTTPServer:
-    """A server of `site` on 127.0.0.1; port 0 takes a free one."""
-    return ThreadingHTTPServer(("127.0.0.1", port), partial(BookHandler, directory=str(site)))
 
 
 def rebuild(changed_paths: Sequence[Path]) -> None:

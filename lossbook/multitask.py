@@ -13,6 +13,8 @@ Chapters: balancing, conflict. A step of a training loop with PCGrad, and no tra
     >>> for parameter, part in zip(shared, step.split([parameter.numel() for parameter in shared])):
     ...     parameter.grad = part.view_as(parameter)  # what the trunk gets
     >>> optimizer.step()
+
+The plain formula of the products of all gradients: `rows @ rows.T`. On a CPU long ones are multiplied block by block.
 """
 
 from __future__ import annotations

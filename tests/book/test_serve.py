@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 from starlette.testclient import TestClient
@@ -14,7 +15,7 @@ from serve import SOURCES, live
 
 def build(changed_paths: Sequence[Path]) -> None:
     """In another process: the page says what was changed."""
-    (source,) = changed_paths
+    source = changed_paths[0]
     (source.parent.parent / "site/index.html").write_text(f"<p>{source.read_text()}</p>")
 
 
@@ -28,9 +29,12 @@ def test_a_change_is_built_and_told(tmp_path: Path) -> None:
         assert "ws://testserver/websocket-reload" in page.text
         missing = client.get("/no/such/page")
         assert (missing.status_code, missing.text.startswith("<p>lost</p>")) == (404, True)
-        with client.websocket_connect("/websocket-reload") as open_page:
-            (tmp_path / "sources/page.md").write_text("new")
-            assert open_page.receive_text() == "refresh"
+        with client.websocket_connect("/websocket-reload") as open_page, ThreadPoolExecutor() as pool:
+            told = pool.submit(open_page.receive_text)
+            while not told.done():  # the first changes may come before anybody watches
+                (tmp_path / "sources/page.md").write_text("new")
+                wait([told], timeout=0.2)
+            assert told.result() == "refresh"
         assert client.get("/").text.startswith("<p>new</p>")
 
 

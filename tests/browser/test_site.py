@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from threading import Thread
 
 import pytest
@@ -12,10 +10,8 @@ from playwright.sync_api import Locator, Page, expect
 
 from tests.book import site as book
 from tests.browser.conftest import Opener, Visit, serious
+from tests.browser.host import server
 from tests.browser.shoot import settle
-
-sys.path.insert(0, str(Path(__file__).parent.parent.parent / "_ext"))
-from serve import server
 
 pytestmark = [pytest.mark.site, pytest.mark.browser]
 PAGES = [name for name in book.page_names() if name not in {"index.html", "404.html"}] or ["index.html"]

@@ -11,11 +11,11 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import Opener
+from tests.browser.host import server
 from tests.browser.shoot import settle
 
 ROOT = Path(__file__).parent.parent.parent
 sys.path.insert(0, str(ROOT / "_ext"))
-import serve  # noqa: E402
 import strict  # noqa: E402
 
 pytestmark = [pytest.mark.site, pytest.mark.thorough]
@@ -26,7 +26,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A strict copy of the built book, served on this machine."""
     target = tmp_path_factory.mktemp("strict")
     assert strict.copy(ROOT / "_build/html", target) > 25
-    with serve.server(target) as running:
+    with server(target) as running:
         Thread(target=running.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{running.server_port}"
         running.shutdown()
