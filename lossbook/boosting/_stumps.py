@@ -61,8 +61,8 @@ class StumpSearch:
     """Each column sorted once; then the best stump for any weights takes a gather and a cumulative sum of each column, two by Gini.
 
     In full, for column x sorted to x_(1) <= x_(2) <= ...: the criterion at place i is |Σ_{j <= i} w_j y_j - Σ w y / 2|, half the edge of the better
-    stump that splits there; or, by Gini, (Σ_{j <= i} w_j (y_j - ȳ))² / (W_i (1 - W_i)) with W_i = Σ_{j <= i} w_j. Columns come in blocks that
-    stay in a cache.
+    stump that splits there; or, by Gini, (Σ_{j <= i} w_j (y_j - ȳ))² / (W_i (1 - W_i)) with W_i = Σ_{j <= i} w_j. Columns come in blocks that stay in
+    a cache, and what is made from them goes into memory that is kept: without, the row of `make bench` with 10,000 examples takes up to twice as long.
     """
 
     def __init__(self, features: Tensor, y: Tensor, criterion: str) -> None:
@@ -76,6 +76,7 @@ class StumpSearch:
             ordered = self.ordered[start : start + self.width]
             tied = torch.nn.functional.pad(ordered[:, 1:] <= ordered[:, :-1], (0, 1))  # no threshold lies between equal values
             self.blocks.append((order[start : start + self.width].int(), tied.flatten().nonzero()[:, 0]))
+        self.sums, self.weights, self.spreads, self.gains = self.columns.new_empty(4, self.width * count)
 
     def positive(self, stump: Stump) -> Tensor:
         """Where the stump says +1."""
@@ -98,7 +99,7 @@ class StumpSearch:
             return constant(1 if total > 0 else -1)
         feature = next(index for index, gain in enumerate(best) if gain >= most * (1 - TIE))
         block, row = divmod(feature, self.width)
-        if block + 1 < len(self.blocks):  # only those of the last are still there
+        if block + 1 < len(self.blocks):  # its memory was taken by a later one
             gains, lefts = self._gains(signed, w, total, block)
         place = int((gains[row] >= most * (1 - TIE)).nonzero()[0])
         low, high = self.ordered[feature, place : place + 2].tolist()
@@ -111,18 +112,21 @@ class StumpSearch:
     def _gains(self, signed: Tensor, w: Tensor, total: float, block: int) -> tuple[Tensor, Tensor]:
         """The criterion at each place between two neighbours, [columns, N - 1], larger is better, -inf between equal values; Σ w y to its left."""
         order, tied = self.blocks[block]
-        sums = _cumulated(signed, order)
+        size, between = order.numel(), slice(order.shape[1] - 1)
+        sums = self._cumulated(signed, order, self.sums)
         if self.gini:
             # Gini impurity of a half is 2 w+ w- / w: its fall is (Σ_left w (y - mean))² / (w_left w_right), up to constants
-            weights = _cumulated(w, order)
-            spread = torch.addcmul(weights, weights, weights, value=-1).clamp_(min=LEAST)
-            gains = torch.sub(sums, weights, alpha=total).square_().div_(spread)
+            weights = self._cumulated(w, order, self.weights)
+            spread = torch.addcmul(weights, weights, weights, value=-1, out=self.spreads[:size]).clamp_(min=LEAST)
+            gains = torch.sub(sums, weights, alpha=total, out=self.gains[:size]).square_().div_(spread)
         else:
-            gains = (sums - total / 2).abs_()
-        gains.view(-1).index_fill_(0, tied, -math.inf)
-        return gains[:, :-1], sums[:, :-1]
+            gains = torch.sub(sums, total / 2, out=self.gains[:size]).abs_()
+        if len(tied):
+            gains.index_fill_(0, tied, -math.inf)
+        return gains.view(order.shape)[:, between], sums.view(order.shape)[:, between]
 
-
-def _cumulated(values: Tensor, order: Tensor) -> Tensor:
-    """The cumulative sums of values [N] along each row of order [columns, N]."""
-    return values.index_select(0, order.view(-1)).view(order.shape).cumsum_(dim=1)
+    def _cumulated(self, values: Tensor, order: Tensor, out: Tensor) -> Tensor:
+        """The cumulative sums of values [N] along each row of order [columns, N], flat, in the memory of `out`."""
+        flat = torch.index_select(values, 0, order.view(-1), out=out[: order.numel()])
+        flat.view(order.shape).cumsum_(dim=1)
+        return flat
