@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lossbook._core.checks import check_distribution, check_floating, check_number, check_range, check_real, check_same_shape, check_values
-from lossbook._core.classes import NO_LABEL, check_class_labels, check_class_targets, class_axis, one_hot, per_class
+from lossbook._core.classes import NO_LABEL, check_class_labels, check_class_targets, class_axis, kept, one_hot, per_class
 from lossbook._core.door import full_precision, plain_arguments, widened
 from lossbook._core.reduction import Reduction, check_reduction, reduce
 from lossbook._core.stable import bernoulli_costs, times_log
@@ -159,13 +159,23 @@ def kl_divergence(p: Tensor, q: Tensor, *, reduction: Reduction = "none") -> Ten
 
 
 @full_precision
-def generalized_cross_entropy(logits: Tensor, labels: Tensor, *, q: float = 0.7, reduction: Reduction = "mean") -> Tensor:
+def generalized_cross_entropy(
+    logits: Tensor,
+    labels: Tensor,
+    *,
+    q: float = 0.7,
+    ignore_index: int | None = None,
+    sample_weight: Tensor | None = None,
+    reduction: Reduction = "mean",
+) -> Tensor:
     r"""Generalised cross-entropy: (1 − p_y^q) / q, from cross-entropy (q → 0) to the mean absolute error 1 − p_y (q = 1).
 
     Args:
         logits: [K], [N, K] or [N, K, ...], real.
         labels: class ids of shape [], [N] or [N, ...].
         q: exponent in [0, 1]; 0 is the limit −ln p_y. The paper uses 0.7.
+        ignore_index: the label of what has no loss, no gradient, and is not counted; it may lie outside [0, K). None ignores nothing.
+        sample_weight: [N] or of the shape of the losses, finite and >= 0; None is 1 everywhere.
         reduction: "mean", "sum" or "none".
 
     Returns:
@@ -173,7 +183,7 @@ def generalized_cross_entropy(logits: Tensor, labels: Tensor, *, q: float = 0.7,
 
     Raises:
         TypeError: logits that are not floating point, labels that are not integer.
-        ValueError: another shape, class ids out of range, q outside [0, 1], an unknown reduction.
+        ValueError: another shape, class ids out of range, q outside [0, 1], negative weights, an unknown reduction.
 
     Example:
         >>> generalized_cross_entropy(torch.tensor([0.1, 0.9]).log(), torch.tensor(0), q=1.0)
@@ -184,13 +194,16 @@ def generalized_cross_entropy(logits: Tensor, labels: Tensor, *, q: float = 0.7,
 
     Conventions:
         The Box-Cox form, as in the paper; no truncation. At q = 1 half the L1 distance between one-hot label and probabilities.
+        The mean is Σ w l / Σ w over what is not ignored, and 0 where all is.
     """
-    check_class_labels("labels", labels, logits)
+    check_class_labels("labels", labels, logits, ignore_index=ignore_index)
     check_number("q", q, low=0, high=1)
     check_reduction(reduction)
-    log_probs = -F.cross_entropy(logits, labels.long(), ignore_index=NO_LABEL, reduction="none")
+    logits, labels, weight = kept(logits, labels, ignore_index, sample_weight)
+    log_probs = -F.cross_entropy(logits, labels, ignore_index=NO_LABEL, reduction="none")
     # (1 − p^q) / q = −expm1(q ln p) / q keeps its digits where p is near 1 or q near 0; a q that the dtype does not hold is 0.
-    return reduce(-torch.expm1(q * log_probs) / q if q >= torch.finfo(logits.dtype).tiny else -log_probs, reduction)
+    losses = -torch.expm1(q * log_probs) / q if q >= torch.finfo(logits.dtype).tiny else -log_probs
+    return reduce(losses, reduction, weight=weight)
 
 
 @plain_arguments

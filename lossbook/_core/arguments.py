@@ -57,6 +57,12 @@ def check_count(parameter: str, value: Any, *, low: int = 1) -> None:
         wrong_value(parameter, f"be at least {low}", value)
 
 
+def check_ignore_index(value: Any) -> None:
+    """`value` is None, or an integer."""
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
+        wrong_type("ignore_index", "be an integer or None", type(value).__name__)
+
+
 def check_callable(parameter: str, value: Any) -> None:
     """`value` can be called."""
     if not callable(value):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
 from lossbook._core.checks import (
     check_distribution,
     check_floating,
+    check_ignore_index,
     check_labels,
     check_real,
     check_same_device,
@@ -15,6 +18,7 @@ from lossbook._core.checks import (
     check_tensor,
     wrong_value,
 )
+from lossbook._core.reduction import laid_out
 
 # For torch's `ignore_index`, which is -100 unless said: a label that is out of range should be an error wherever values can't be checked, too.
 NO_LABEL = torch.iinfo(torch.int64).min
@@ -31,15 +35,35 @@ def class_axis(parameter: str, logits: Tensor) -> int:
     return axis
 
 
-def check_class_labels(parameter: str, labels: Tensor, logits: Tensor) -> None:
-    """`labels` are class ids, one for each distribution in `logits`: their shape is that of `logits` without the class axis."""
+def check_class_labels(parameter: str, labels: Tensor, logits: Tensor, *, ignore_index: int | None = None) -> None:
+    """`labels` are class ids or `ignore_index`, one for each distribution in `logits`: their shape is that of `logits` without the class axis."""
     axis = class_axis("logits", logits)
     check_tensor(parameter, labels)
     expected = (*logits.shape[:axis], *logits.shape[axis + 1 :])
     if labels.shape != expected:
         wrong_value(parameter, f"have shape {expected} to match `logits`", tuple(labels.shape))
     check_same_device(parameter, labels, "logits", logits)
-    check_labels(parameter, labels, logits.shape[axis])
+    check_ignore_index(ignore_index)
+    check_labels(parameter, labels, logits.shape[axis], ignore_index=ignore_index)
+
+
+class Kept(NamedTuple):
+    """What is left of logits and labels where some labels are ignored: these have logits of 0 and the label 0, so that no NaN comes from them."""
+
+    logits: Tensor
+    labels: Tensor  # int64
+    weight: Tensor | None  # of each loss, of the labels' shape: 0 where the label is ignored; None where all count alike
+
+
+def kept(logits: Tensor, labels: Tensor, ignore_index: int | None, sample_weight: Tensor | None) -> Kept:
+    """Logits and checked labels without what `ignore_index` takes out, and the weight that each loss has in `reduce`."""
+    labels = labels.long()  # uint8 holds no -100
+    weight = laid_out("sample_weight", sample_weight, logits.select(class_axis("logits", logits), 0))
+    if ignore_index is None:
+        return Kept(logits, labels, weight)
+    ignored = labels == ignore_index
+    weight = (torch.ones_like(labels, dtype=logits.dtype) if weight is None else weight).masked_fill(ignored, 0.0)
+    return Kept(logits.masked_fill(ignored.unsqueeze(class_axis("logits", logits)), 0.0), labels.masked_fill(ignored, 0), weight)
 
 
 def check_class_targets(parameter: str, targets: Tensor, logits: Tensor) -> None:
