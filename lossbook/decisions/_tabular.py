@@ -121,12 +121,12 @@ def read_table(env: Any) -> Table:
         flat[np.arange(most) < counts[:, None]] = known
     # Laid out as [M, A, S] and handed out as [S, A, M]: the last axis in memory is the long one, which is what makes a sweep fast.
     probs, successors, rewards, ends = np.ascontiguousarray(flat.reshape(actions, states, most, 4).transpose(3, 2, 0, 1))
-    sums = probs.sum(axis=0)
-    if not _is_sound(flat, sums, states):
+    sums, places = probs.sum(axis=0), _whole(successors)
+    if not (_is_sound(probs, sums, rewards, ends) and (places == successors).all() and places.min() >= 0 and places.max() < states):
         for place, listed in enumerate(outcomes):
             _check_outcomes(f"{_P}[{place % states}][{place // states}]", listed, states)
     probs /= sums  # which are 1 to within rounding, and a discount near 1 would blow that up
-    parts = (probs * rewards).sum(axis=0).T, successors.astype(np.int64).T, (probs * (1 - ends)).T, _first_states(base, states)
+    parts = (probs * rewards).sum(axis=0).T, places.T, (probs * (1 - ends)).T, _first_states(base, states)
     return _by_itself(lambda: Table._make(map(torch.from_numpy, parts)))
 
 
@@ -172,11 +172,16 @@ def _flat(outcomes: list[Any]) -> tuple[_Array, set[int]]:
     return np.full((len(outcomes), 4), np.nan), {1}
 
 
-def _is_sound(flat: _Array, sums: _Array, states: int) -> bool:
-    """`_check_outcomes` would find nothing wrong: in a few looks at all outcomes at once, with room beside them that holds zeros."""
-    whole = flat[..., 1::2]
-    inside = (flat >= (0, 0, -_LARGEST, 0)).all() and (flat <= (1 + _SLACK, states - 1, _LARGEST, 1)).all()
-    return bool(inside and (whole == np.rint(whole)).all() and abs(sums - 1).max() <= _SLACK)
+def _whole(numbers: _Array) -> npt.NDArray[np.int64]:
+    """As integers: others than these numbers where they are not whole, or too large to be told apart."""
+    with np.errstate(invalid="ignore"):
+        return numbers.astype(np.int64)
+
+
+def _is_sound(probs: _Array, sums: _Array, rewards: _Array, ends: _Array) -> bool:
+    """`_check_outcomes` would find nothing wrong with these: in a few looks at all outcomes at once, with room beside them that holds zeros."""
+    likely = probs.min() >= 0 and abs(sums - 1).max() <= _SLACK  # and so none is above 1
+    return bool(likely and np.isfinite(rewards).all() and ((ends == 0) | (ends == 1)).all())
 
 
 def _check_outcomes(name: str, outcomes: Any, states: int) -> None:
