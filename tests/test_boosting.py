@@ -432,12 +432,7 @@ X, Y = torch.zeros(2, 1), torch.tensor([-1, 1])
         (lambda: AdaBoost(2.0), TypeError, "`rounds` should be an integer; found float."),
         (lambda: AdaBoost(2, criterion="entropy"), ValueError, "`criterion` should be one of 'error', 'gini'; found 'entropy'."),
         (lambda: AdaBoost(2).fit(X[:, 0], Y), ValueError, "`features` should have shape [N, D] with D >= 0; found (2,)."),
-        (lambda: AdaBoost(2).fit(X.long(), Y), TypeError, "`features` should have a floating-point dtype; found torch.int64."),
-        (lambda: AdaBoost(2).fit(X, Y[:1]), ValueError, "`signs` should have shape (2,) to match `features`; found (1,)."),
-        (lambda: AdaBoost(2).fit(X, Y[:, None]), ValueError, "`signs` should have shape (2,) to match `features`; found (2, 1)."),
-        (lambda: AdaBoost(2).fit(X, torch.tensor([0, 1])), ValueError, "`signs` should hold only -1 and +1; found [0, 1]."),
         (lambda: AdaBoost(2).fit(X[:0], Y[:0]), ValueError, "`features` should hold at least one example; found (0, 1)."),
-        (lambda: AdaBoost(2).fit(X / 0, Y), ValueError, "`features` should be finite; found NaN."),
         (lambda: AdaBoost(2).fit(X, Y, weight=torch.ones(3)), ValueError, "`weight` should have shape (2,) to match `signs`; found (3,)."),
         (
             lambda: AdaBoost(2).fit(X, Y, weight=torch.zeros(2)),
@@ -450,12 +445,8 @@ X, Y = torch.zeros(2, 1), torch.tensor([-1, 1])
             ValueError,
             "`features` should have shape [N, D] with D >= 2; found (2, 1).",
         ),
-        (lambda: AdaBoost(2).fit(X, Y).staged_scores(Y), TypeError, "`features` should have a floating-point dtype; found torch.int64."),
-        (lambda: AdaBoost(2).fit(X, Y).staged_scores(X / 0), ValueError, "`features` should hold no NaN; found NaN."),
-        (lambda: AdaBoost(2).fit(X, Y).decision_function(X / 0), ValueError, "`features` should hold no NaN; found NaN."),
         (lambda: AdaBoost(2).fit(X, torch.tensor([255, 1], dtype=torch.uint8)), ValueError, "`signs` should hold only -1 and +1; found [1, 255]."),
         (lambda: Stump(1, 0.0, -1, 1)(X), ValueError, "`features` should have shape [N, D] with D >= 2; found (2, 1)."),
-        (lambda: Stump(0, 0.0, -1, 1)(Y[:, None]), TypeError, "`features` should have a floating-point dtype; found torch.int64."),
         (
             lambda: coordinate_descent(X, Y, rounds=1, loss=torch.relu),
             TypeError,
@@ -466,9 +457,6 @@ X, Y = torch.zeros(2, 1), torch.tensor([-1, 1])
             ValueError,
             "`loss` should have a slope to follow; found zero_one, which is flat.",
         ),
-        (lambda: coordinate_descent(X, Y, rounds=0), ValueError, "`rounds` should be at least 1; found 0."),
-        (lambda: coordinate_descent(X, 2 * Y, rounds=1), ValueError, "`signs` should hold only -1 and +1; found [-2, 2]."),
-        (lambda: coordinate_descent(X, Y, rounds=1, step=0.0), ValueError, "`step` should be finite and above 0; found 0.0."),
     ],
 )
 def test_what_bad_arguments_get(call: Callable[[], object], error: type[Exception], message: str) -> None:

@@ -174,16 +174,10 @@ def test_bad_boxes_are_named() -> None:
             call(good, torch.tensor([[0.0, math.nan, 1, 1]]))
         with pytest.raises(ValueError, match=r"`boxes_xyxy` should have shape \[\.\.\., 4\]; found \(1, 3\)"):
             call(good[:, :3], good)
-        with pytest.raises(TypeError, match="`boxes_xyxy` should have a floating-point dtype"):
-            call(good.long(), good)
     with pytest.raises(ValueError, match=r"`targets_xyxy` should have shape \(1, 4\) to match `boxes_xyxy`; found \(4,\)"):
         boxes.giou_loss(good, good[0])
     with pytest.raises(ValueError, match=r"`targets_xyxy` should have shape .* leading axes"):
         boxes.pairwise_giou(good, good[None])
-    with pytest.raises(ValueError, match="`reduction` should be one of"):
-        boxes.diou_loss(good, good, reduction="average")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="`beta` should be finite and at least 0; found -1"):
-        boxes.smooth_l1(good, good, beta=-1.0)
     with pytest.raises(ValueError, match="`targets` should have shape"):
         boxes.smooth_l1(good, good[0])
 

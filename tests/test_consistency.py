@@ -316,9 +316,6 @@ def test_estimate_report_of_a_weighted_pair() -> None:
         (lambda: psi_transform(lambda m: 1.0, 0.5), TypeError, "`phi` should return a torch.Tensor; found float"),
         (lambda: psi_transform(lambda m: m.sum(), 0.5), ValueError, "`phi` should return shape"),
         (lambda: psi_transform(lambda m: m * torch.nan, 0.5), ValueError, "`phi` should be finite somewhere"),
-        (lambda: minimal_risk(margins.hinge, -0.1), ValueError, r"`eta` should lie in \[0, 1\]"),
-        (lambda: minimizer(margins.hinge, torch.tensor([2.0])), ValueError, r"`eta` should lie in \[0, 1\]"),
-        (lambda: conditional_risk(margins.hinge, 0.5, torch.tensor([1])), TypeError, "`scores` should have a floating-point dtype"),
         (lambda: conditional_risk(margins.hinge, torch.rand(2), torch.rand(3)), ValueError, r"`eta` should have shape \(3,\) to match `scores`"),
         *(
             (lambda excess=excess: excess_risk_bound(margins.hinge, excess), ValueError, f"`excess` should be finite and at least 0; found {found}")
@@ -334,9 +331,7 @@ def test_estimate_report_of_a_weighted_pair() -> None:
         (lambda: minimizer(margins.hinge, torch.tensor([1j])), TypeError, "`eta` should be real"),
         (lambda: calibration_check(lambda m: None), TypeError, "`phi` should return a torch.Tensor"),
         (lambda: estimate_report(torch.rand(2, 2, 2), 0.5), ValueError, "`estimates` should have shape"),
-        (lambda: estimate_report(torch.tensor([1]), 0.5), TypeError, "`estimates` should have a floating-point dtype"),
         (lambda: estimate_report(torch.rand(3, 2), torch.rand(3)), ValueError, r"`eta` should have shape \(2,\)"),
-        (lambda: estimate_report(torch.rand(3), 1.2), ValueError, r"`eta` should lie in \[0, 1\]"),
         (lambda: estimate_report(torch.rand(3), 0.2, weight=torch.rand(2)), ValueError, r"`weight` should have shape \(3,\)"),
         (
             lambda: estimate_report(torch.rand(2), 0.2, weight=torch.tensor([0.9, 0.9])),

@@ -237,9 +237,6 @@ def test_gradients_compile_and_vmap(generator: torch.Generator) -> None:
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: quantize(torch.tensor([1]), bits=4), TypeError, "`values` should have a floating-point dtype; found torch.int64."),
-        (lambda: quantize(torch.ones(2), bits=1), ValueError, "`bits` should be at least 2; found 1."),
-        (lambda: quantize(torch.ones(2), bits=4.0), TypeError, "`bits` should be an integer; found float."),
         (lambda: quantize(torch.ones(2), bits=32), ValueError, "`bits` should be at most 24, beyond which float32 has no more levels; found 32."),
         (lambda: quantize(torch.ones(2), bits=4, scale=0.0), ValueError, "`scale` should be finite and above 0; found 0.0."),
         *(
@@ -276,10 +273,6 @@ def test_gradients_compile_and_vmap(generator: torch.Generator) -> None:
         (lambda: quantize(torch.tensor([1.0, math.inf]), bits=4), ValueError, "`values` should be finite; found an infinity."),
         (lambda: grid_scale(torch.tensor([1.0, math.nan]), bits=4), ValueError, "`values` should be finite; found NaN."),
         (lambda: grid_scale(torch.ones(0), bits=4), ValueError, "`values` should hold at least one value; found shape (0,)."),
-        (lambda: quantize_probs(torch.tensor([1.5]), bits=4), ValueError, "`probs` should lie in [0, 1]; found values from 1.5 to 1.5."),
-        (lambda: quantize_probs(torch.tensor([0.5]), bits=0), ValueError, "`bits` should be at least 1; found 0."),
-        (lambda: worst_change(hinge, torch.tensor([1]), step=1.0), TypeError, "`margins` should have a floating-point dtype; found torch.int64."),
-        (lambda: worst_change(hinge, torch.ones(2), step=0.0), ValueError, "`step` should lie in (0, 3.40282e+38]; found 0.0."),
         (
             lambda: worst_cross_entropy_change(torch.ones(2, 3), torch.tensor([0, 1]), step=1e39),
             ValueError,
@@ -294,16 +287,6 @@ def test_gradients_compile_and_vmap(generator: torch.Generator) -> None:
             lambda: worst_cross_entropy_change(torch.ones(2, 3), torch.tensor([0, 3]), step=1.0),
             ValueError,
             "`labels` should lie in [0, 3); found values from 0 to 3.",
-        ),
-        (
-            lambda: worst_cross_entropy_change(torch.ones(2, 3), torch.tensor([[0], [1]]), step=1.0),
-            ValueError,
-            "`labels` should have shape (2,) to match `logits`; found (2, 1).",
-        ),
-        (
-            lambda: worst_cross_entropy_change(torch.ones(2, 3), torch.tensor([0, 1]), step=1.0, reduction="all"),
-            ValueError,
-            "`reduction` should be one of 'mean', 'sum', 'none'; found 'all'.",
         ),
     ],
 )

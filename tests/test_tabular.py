@@ -173,7 +173,6 @@ Z = torch.zeros(2, 3)
             lambda: decisions.value_iteration(gymnasium.make("Pendulum-v1"), discount=0.9),
             "`env` should be a gymnasium environment with discrete",
         ),
-        (ValueError, lambda: decisions.value_iteration(MAKERS["lake"](), discount=1.0), r"`discount` should lie in \[0, 1\)"),
         (
             ValueError,
             lambda: decisions.policy_values(MAKERS["lake"](), torch.zeros(3).long(), discount=0.9),
@@ -190,12 +189,8 @@ Z = torch.zeros(2, 3)
             lambda: decisions.occupancy(MAKERS["lake"](), torch.zeros(16).long(), discount=0.9, start=torch.ones(3)),
             "`start` should have shape",
         ),
-        (TypeError, lambda: decisions.opportunity_cost(torch.tensor([1, 2])), "`q_values` should have a floating-point"),
         (ValueError, lambda: decisions.opportunity_cost(torch.tensor(1.0)), "`q_values` should have shape"),
-        (ValueError, lambda: decisions.opportunity_cost_loss(Z, Z[:1]), r"`costs` should have shape \(2, 3\) to match `logits`"),
         (ValueError, lambda: decisions.opportunity_cost_loss(Z, Z / 0), "`costs` should be finite"),
-        (ValueError, lambda: decisions.opportunity_cost_loss(Z, Z, weight=torch.ones(3)), r"`weight` should have shape \(2,\)"),
-        (ValueError, lambda: decisions.opportunity_cost_loss(Z, Z, reduction="avg"), "`reduction`"),
     ],
 )
 def test_bad_calls_say_what_was_expected(error: type[Exception], call, words: str) -> None:
