@@ -275,6 +275,17 @@ def test_a_table_of_another_form_is_refused(table: Any, words: str) -> None:
         decisions.value_iteration(Given(table), discount=0.9)
 
 
+def test_a_table_made_by_hand_is_of_real_numbers_and_no_sum_of_it_is_in_half_precision() -> None:
+    fields = decisions.read_table(two_states([(1.0, 1, 1.0, False)]))._asdict()
+    for field in ("rewards", "going_on", "start"):
+        with pytest.raises(TypeError, match=f"`{field}` should have a dtype of real numbers; found torch.complex128"):
+            decisions.Table(**{**fields, field: fields[field] + 0j})
+    outcomes = torch.tensor([0.5, 0.5, 4e-4], dtype=torch.float16)  # 1.0004, which float16 does not hold
+    shape = (*fields["rewards"].shape, 3)
+    with pytest.raises(ValueError, match=r"`going_on` should sum to at most 1 along axis 2; found 1\.0004"):
+        decisions.Table(**{**fields, "going_on": outcomes.expand(shape), "successors": torch.zeros(shape, dtype=torch.int64)})
+
+
 @pytest.mark.parametrize("start", [[-1.0], [math.nan], [0.5, 0.5], [0.0], ["first"]], ids=str)
 def test_where_an_episode_starts_is_a_distribution(start: Any) -> None:
     with pytest.raises(ValueError, match=r"`env.unwrapped.initial_state_distrib` should be 1 probabilities that sum to 1; found"):
