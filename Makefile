@@ -11,7 +11,7 @@ PIP := $(PYTHON) -m pip --disable-pip-version-check
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help book test test-all test-package bench mutants serve strict links lint format chapter lock clean
+.PHONY: help book test test-all test-package bench studies mutants serve strict links lint format chapter lock clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' Makefile | expand -t 22
@@ -31,6 +31,9 @@ test-package: $(INSTALLED)  ## only what needs neither the built book nor a brow
 
 bench: $(INSTALLED)  ## speed and cost against what people use; ONLY="sets focal" runs these alone, SPEND=10 repeats them for longer
 	@$(PYTHON) -m benchmarks $(ONLY) $(if $(SPEND),--seconds $(SPEND))
+
+studies: $(INSTALLED)  ## the book's own experiments, what of them has not been run; ONLY="ramp", SEEDS=3 for a look at the first seeds, BACKEND=dask
+	@$(PYTHON) -m studies $(ONLY) --workers $(JOBS) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(BACKEND),--backend $(BACKEND))
 
 mutants: $(INSTALLED)  ## break ONLY="boxes sets", one place at a time, and count what their tests notice; SAMPLE=60 of each, drawn by SEED=0
 	@$(PYTHON) -m mutants $(or $(ONLY),no-module-named) $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(SEED),--seed $(SEED)) $(if $(FLOOR),--floor $(FLOOR))

@@ -1,0 +1,142 @@
+"""What should a classifier of moves pay for a mistake, if it cannot be right everywhere? A linear model on random lakes, CliffWalking and Taxi.
+
+The regret of what it learns is exact. Every state in which a walk can be is an example, and its label the moves that are best there. What differs is
+the weight of an example.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lossbook import decisions
+from studies import Finding, Study
+
+DISCOUNT = 0.99
+ROUNDS = 5  # of learning, walking, and learning from where one has walked
+TOLERANCE = 1e-4  # of a gradient, where that of the untrained model is of the order of 1
+
+
+class World(NamedTuple):
+    """A table, and what is known of it."""
+
+    table: decisions.Table
+    features: Tensor  # [S, D]
+    seen: Tensor  # the states in which a walk can be
+    best: Tensor  # [S, A] with the probability of each move under the best policy: all best moves alike
+    costs: Tensor  # [S, A] opportunity costs
+
+
+def run(arm: str, seed: int, *, world: str, l2: float) -> dict[str, float]:
+    """Learn the moves of a world, and compute what the learned policy forgoes.
+
+    Args:
+        arm: The weight of a state in the cross-entropy: "plain" 1; "visits", how often the best policy comes by; "prices", the mean price of a move
+            that is not best; "both", their product; "own visits", as "both" with the visits of what was learned, in rounds, as DAgger does.
+            Or another loss: "expected cost", and "expected cost, visits".
+        seed: Of the lake; in the other worlds, of the features.
+        world: "lake", a random 8 x 8 one; "cliff"; or "taxi".
+        l2: The ridge.
+
+    Returns:
+        `regret` at the start, as a share of that of a policy that moves at random; `wrong`, the share of states with a move that is not best; `left`,
+        the largest entry of the last gradient.
+    """
+    place = the_world(world, seed)
+    visits = decisions.occupancy(place.table, place.best, discount=DISCOUNT)[place.seen]
+    walked = visits
+    for _ in range(ROUNDS if arm == "own visits" else 1):
+        weights, left = learned(arm, place, walked, l2)
+        chosen = (place.features @ weights).argmax(dim=1)
+        walked = walked + decisions.occupancy(place.table, chosen, discount=DISCOUNT)[place.seen]
+    lost, random = (float(decisions.policy_regret(place.table, policy, discount=DISCOUNT)) for policy in (chosen, uniform(place.best)))
+    wrong = place.costs.gather(1, chosen[:, None])[place.seen] > 1e-9
+    return {"regret": max(lost, 0.0) / random, "wrong": float(wrong.double().mean()), "left": left}
+
+
+def learned(arm: str, place: World, visits: Tensor, l2: float) -> tuple[Tensor, float]:
+    """Weights [D, A], and the largest entry of the gradient where the descent has ended."""
+    features, costs, best = place.features[place.seen], place.costs[place.seen], place.best[place.seen]
+    prices = costs.sum(dim=1) / (costs > 1e-9).sum(dim=1).clamp(min=1)
+    weight = {"plain": torch.ones_like(visits), "visits": visits, "prices": prices, "both": prices * visits, "own visits": prices * visits}
+    weights = torch.zeros(features.shape[1], costs.shape[1], dtype=torch.float64, requires_grad=True)
+
+    def objective() -> Tensor:
+        logits = features @ weights
+        if arm.startswith("expected cost"):
+            stake = visits if arm.endswith("visits") else torch.ones_like(visits)
+            risk = (stake * decisions.opportunity_cost_loss(logits, costs, reduction="none")).sum() / (stake * prices).sum()
+        else:
+            risk = (weight[arm] * F.cross_entropy(logits, best, reduction="none")).sum() / weight[arm].sum()
+        return risk + l2 * weights.square().sum()
+
+    optimizer = torch.optim.LBFGS([weights], max_iter=5000, tolerance_grad=TOLERANCE / 10, tolerance_change=0, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        value = objective()
+        value.backward()  # type: ignore[no-untyped-call]
+        return value
+
+    optimizer.step(closure)  # type: ignore[no-untyped-call]
+    return weights.detach(), float(torch.autograd.grad(objective(), weights)[0].abs().max())
+
+
+def uniform(policy: Tensor) -> Tensor:
+    """Every move alike."""
+    return torch.full_like(policy, 1 / policy.shape[1])
+
+
+@cache
+def the_world(name: str, seed: int) -> World:
+    """A world with its features: of a lake row and column, their squares and their product; elsewhere eight random ones."""
+    import gymnasium
+    from gymnasium.envs.toy_text.frozen_lake import generate_random_map
+
+    if name == "lake":
+        table = decisions.read_table(gymnasium.make("FrozenLake-v1", desc=generate_random_map(size=8, seed=seed)))
+        row, column = torch.arange(64).double() // 8 / 3.5 - 1, torch.arange(64).double() % 8 / 3.5 - 1
+        features = torch.stack([torch.ones_like(row), row, column, row * column, row**2, column**2], dim=1)
+    elif name == "cliff":
+        table = decisions.read_table(gymnasium.make("CliffWalking-v1"))
+        features = random_features(torch.cartesian_prod(torch.arange(4), torch.arange(12)), seed)
+    else:
+        table = decisions.read_table(gymnasium.make("Taxi-v4"))
+        features = random_features(torch.cartesian_prod(torch.arange(5), torch.arange(5), torch.arange(5), torch.arange(4)), seed)
+    q_values = decisions.value_iteration(table, discount=DISCOUNT).q_values
+    costs = decisions.opportunity_cost(q_values)
+    best = (costs <= 1e-9).double()
+    best = best / best.sum(dim=1, keepdim=True)
+    reached = decisions.occupancy(table, uniform(best), discount=DISCOUNT) > 0
+    return World(table, features, reached & (table.going_on.sum(dim=2) > 0).any(dim=1), best, costs)
+
+
+def random_features(places: Tensor, seed: int) -> Tensor:
+    """1 and seven sinusoids of what a state is made of, one number a column, [S, 8]."""
+    scaled = 2 * places.double() / places.amax(dim=0) - 1
+    generator = torch.Generator().manual_seed(seed)
+    directions, phases = torch.randn(places.shape[1], 7, generator=generator).double(), 6.283185 * torch.rand(7, generator=generator).double()
+    return torch.cat([torch.ones(len(places), 1, dtype=torch.float64), (1.5 * scaled @ directions + phases).sin()], dim=1)
+
+
+ARMS = ("plain", "visits", "prices", "both", "own visits", "expected cost", "expected cost, visits")
+
+STUDY = Study(
+    run=run,
+    chapter="opportunity-cost",
+    question="A linear model cannot make the best move everywhere: is less forgone if a mistake is weighed by visits, by its price, or by both?",
+    arms=ARMS,
+    conditions={"world": ("lake", "cliff", "taxi")},
+    tuned={arm: {"l2": (1e-5, 1e-4, 1e-3, 1e-2)} for arm in ARMS},
+    least="regret",
+    tuning_seeds=range(1000, 1010),
+    seeds=range(40),
+    end=f"No entry of the last gradient was above {TOLERANCE:g}.",
+    ended=lambda numbers: numbers["left"] <= TOLERANCE,
+)
+
+FINDINGS: tuple[Finding, ...] = ()

@@ -1,0 +1,115 @@
+"""Does a ceiling on the loss help where labels are wrong? Text messages, a line on 150 words, labels flipped at random in training.
+
+A thousand messages of each split are for training, the others for counting mistakes, by labels that nobody has flipped.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections import Counter
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from lossbook import linear, margins
+from lossbook.book import data
+from studies import Finding, Study
+
+TRAINING, WORDS = 1000, 150
+TOLERANCE = 1e-4  # of the solvers: what is left to gain, relative to the objective
+
+
+def run(arm: str, seed: int, *, flips: float, l2: float) -> dict[str, float]:
+    """Train on a split with flipped labels, and count mistakes on the rest.
+
+    Args:
+        arm: "hinge"; "logistic"; "ramp" with its ceiling at 1, where a wrong point no longer pulls, or "ramp, ceiling 2", which is symmetric:
+            φ(m) + φ(−m) = 2; both started at the hinge's line. "dropped" is the hinge, again and again without the points that it got wrong.
+        seed: Of the split and of the flips.
+        flips: The share of training labels that are flipped.
+        l2: The ridge.
+
+    Returns:
+        `mistakes` on clean messages, in percent. `let_go`: training messages that ended on the wrong side; `found`: how many of those were flipped;
+        `flipped`: how many there were. `warned`: how often a solver did not reach its tolerance.
+    """
+    features, signs, order, luck = split(seed)
+    train, rest = order[:TRAINING], order[TRAINING:]
+    flipped = luck < flips
+    noisy = torch.where(flipped, -signs[train], signs[train])
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        fit = dropped(features[train], noisy, l2) if arm == "dropped" else fitted(arm, features[train], noisy, l2)
+    let_go = noisy * fit.scores(features[train]) < 0
+    return {
+        "mistakes": 100 * float(margins.zero_one(signs[rest] * fit.scores(features[rest])).mean()),
+        "let_go": int(let_go.sum()),
+        "found": int((let_go & flipped).sum()),
+        "flipped": int(flipped.sum()),
+        "warned": len(warned),
+    }
+
+
+def fitted(arm: str, features: Tensor, signs: Tensor, l2: float) -> linear.LinearFit:
+    """One loss, one line."""
+    if arm.startswith("ramp"):
+        loss = margins.ramp if arm == "ramp" else margins.ramp_minus_one
+        return linear.fit_linear(features, signs, loss=loss, l2=l2, solver="cccp", tolerance=TOLERANCE)
+    return linear.fit_linear(features, signs, loss=arm, l2=l2, solver="newton", tolerance=TOLERANCE)
+
+
+def dropped(features: Tensor, signs: Tensor, l2: float) -> linear.LinearFit:
+    """The hinge's line; then, until nothing changes, that of the points which the last line got right: 20 times at most.
+
+    The ramp lets a point go and keeps what would pull it back: its tangent is the hinge's on the one side and 0 on the other. Here it is gone.
+    """
+    fit, kept = fitted("hinge", features, signs, l2), torch.ones(len(signs), dtype=torch.bool)
+    for _ in range(20):
+        before, kept = kept, signs * fit.scores(features) >= 0
+        if torch.equal(before, kept):
+            break
+        fit = linear.fit_linear(features, signs, loss="hinge", l2=l2, solver="newton", tolerance=TOLERANCE, weight=kept.to(features.dtype))
+    return fit
+
+
+@cache
+def messages() -> tuple[list[set[str]], Tensor]:
+    """The words of each message, every number as one word; and 1 for spam, −1 for the rest."""
+    texts, is_spam = data.sms_spam()
+    bags = [set(re.findall(r"[a-z']+|[£!?]|\d+", text.lower())) for text in texts]
+    return [{"<number>" if word.isdigit() else word for word in bag} for bag in bags], torch.where(is_spam == 1, 1.0, -1.0).double()
+
+
+@cache
+def split(seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Which of the training messages' commonest words each message has, the signs, an order of all messages, and a number in [0, 1] for each flip."""
+    bags, signs = messages()
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.randperm(len(bags), generator=generator)
+    counts = Counter(word for row in order[:TRAINING].tolist() for word in sorted(bags[row]))
+    column = {word: place for place, (word, _) in enumerate(counts.most_common(WORDS))}
+    present = torch.zeros(len(bags), WORDS, dtype=torch.float64)
+    for row, bag in enumerate(bags):
+        present[row, [column[word] for word in bag if word in column]] = 1
+    return present, signs, order, torch.rand(TRAINING, generator=generator)
+
+
+ARMS = ("hinge", "logistic", "ramp", "ramp, ceiling 2", "dropped")
+
+STUDY = Study(
+    run=run,
+    chapter="ramp",
+    question="Labels are flipped at random: does a loss with a ceiling make fewer mistakes than hinge and logistic loss, each at its own best ridge?",
+    arms=ARMS,
+    conditions={"flips": (0.0, 0.1, 0.2, 0.3)},
+    tuned={arm: {"l2": (0.001, 0.002, 0.004, 0.008, 0.015, 0.03, 0.06)} for arm in ARMS},
+    least="mistakes",
+    tuning_seeds=range(100, 105),
+    seeds=range(20),
+    end=f"Every solver went on until it could gain no more than {TOLERANCE:g} of its objective.",
+    ended=lambda numbers: numbers["warned"] == 0,
+)
+
+FINDINGS: tuple[Finding, ...] = ()

@@ -1,0 +1,102 @@
+"""What a study is: one plain function, and how it is asked."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+NAMES = ("ramp", "opportunity_cost", "mountain_car")  # every study, in the order of the chapters
+
+Settings = dict[str, Any]
+Numbers = Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Study:
+    """One experiment of the book.
+
+    Attributes:
+        run: `run(arm, seed, **settings)` gives numbers by name. Everything random in it comes from `seed`.
+        chapter: The file of the chapter that it belongs to, without its ending.
+        question: What it asks, as a question.
+        arms: Every arm that could explain the result, the plain one among them.
+        conditions: Settings by name, each with its values; every combination is reported.
+        tuned: By arm the settings that are its own to choose, each with its values; every combination is tried. All arms have as many to choose from.
+        least: The number that makes the choice: its mean over the tuning seeds is to be least.
+        tuning_seeds: Seeds for the choice; none of them is reported.
+        seeds: The seeds that are reported.
+        end: How it is known that a training is at its end, as a sentence.
+        ended: The same of the numbers of one run.
+    """
+
+    run: Callable[..., Numbers]
+    chapter: str
+    question: str
+    arms: tuple[str, ...]
+    conditions: Mapping[str, Sequence[Any]]
+    tuned: Mapping[str, Mapping[str, Sequence[Any]]]
+    least: str
+    tuning_seeds: Sequence[int]
+    seeds: Sequence[int]
+    end: str
+    ended: Callable[[Numbers], bool]
+
+    def __post_init__(self) -> None:
+        if set(self.tuned) != set(self.arms):
+            raise ValueError(f"`tuned` should have the arms {list(self.arms)}; found {list(self.tuned)}.")
+        if len({len(combinations(self.tuned[arm])) for arm in self.arms}) != 1:
+            raise ValueError(f"`tuned` should give all arms as many settings to choose from; found {dict(self.tuned)}.")
+        if set(self.tuning_seeds) & set(self.seeds):
+            raise ValueError(f"`tuning_seeds` should hold no seed that is reported; found {sorted(set(self.tuning_seeds) & set(self.seeds))}.")
+
+    @property
+    def name(self) -> str:
+        """The name of its module."""
+        return self.run.__module__.rpartition(".")[2]
+
+    @property
+    def code(self) -> str:
+        """The fingerprint of its module: what other code has run is not reported."""
+        return fingerprint(Path(inspect.getfile(self.run)).read_text(encoding="utf-8"))
+
+    def choices(self, arm: str) -> list[Settings]:
+        """What an arm may choose from."""
+        return combinations(self.tuned[arm])
+
+
+def fingerprint(source: str) -> str:
+    """Of what a module computes: not of comments, docstrings and findings, nor of the declaration, which asks for runs and changes none."""
+    kept = ast.Module([node for node in ast.parse(source).body if not _is_said(node)], [])
+    for node in ast.walk(kept):
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+    return hashlib.sha256(ast.dump(kept).encode()).hexdigest()[:16]
+
+
+def _is_said(node: ast.stmt) -> bool:
+    """A docstring, the declaration or the findings."""
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+        return True
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+    return any(isinstance(target, ast.Name) and target.id in ("STUDY", "FINDINGS") for target in targets)
+
+
+def combinations(grid: Mapping[str, Sequence[Any]]) -> list[Settings]:
+    """Every combination of the values of some settings; of none there is one."""
+    return [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
+
+
+def load(name: str) -> Study:
+    """The study of a module of this folder."""
+    if name not in NAMES:
+        raise ValueError(f"`name` should be one of {', '.join(NAMES)}; found {name!r}.")
+    found: Study = import_module(f"studies.{name}").STUDY
+    return found
