@@ -19,10 +19,11 @@ def _cheapest_mistakes(q_values: Tensor) -> tuple[Tensor, Tensor]:
 
 @claim(
     "C61",
-    statement="When an agent classifies states into actions, the loss of a mistake is its opportunity cost: what the best one had earned more.",
-    verdict="conditional",
-    corrected="The opportunity cost of a mistake must be weighted by how often its state is visited. A policy's regret is exactly the sum "
-    "over states of visits times opportunity cost, so one mistake can outweigh any number of others.",
+    statement="An agent classifies states into actions. The loss of a wrong one is its opportunity cost: the discounted reward that the chosen policy "
+    "is expected to earn less than the optimal one.",
+    verdict="holds",
+    corrected="An agent classifies states into actions. The loss of a wrong one is its opportunity cost: the discounted reward that the chosen policy "
+    "is expected to earn less than the optimal one.",
     chapter="opportunity-cost",
     references=("kakade2002approximately", "lagoudakis2003reinforcement", "lazaric2016analysis"),
     quantity="regret of one wrong action at the start of CliffWalking, γ = 0.99",
