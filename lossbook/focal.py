@@ -287,11 +287,12 @@ def asymmetric_loss(
     check_number("gamma_negative", gamma_negative, low=0)
     check_number("gamma_positive", gamma_positive, low=0)
     check_number("clip", clip, low=0, high=1)
-    absent = log_sigmoid(-logits)
-    if clip > 0:  # ln(1 − p + m), however small m is; what lies below it has a loss and a slope of 0 through its pₘ
-        absent = logaddexp(absent, torch.full_like(absent, math.log(clip)))
     shifted = torch.relu(logits.sigmoid() - clip)
-    negative = settled(power(shifted, gamma_negative), logits) * torch.where(shifted > 0, absent, 0.0)
+    absent = log_sigmoid(-logits)
+    if clip > 0:  # 1 − pₘ = 1 − p + m keeps its digits where p is near 1, and its logarithm however small m is
+        absent = logaddexp(absent, torch.full_like(absent, math.log(clip)))
+    absent = torch.where(shifted < 0.5, torch.log1p(-shifted.clamp(max=0.5)), absent)
+    negative = settled(power(shifted, gamma_negative), logits) * absent
     positive = settled(power((-logits).sigmoid(), gamma_positive), logits) * log_sigmoid(logits)
     return reduce(-times_log(targets, positive) - times_log(1 - targets, negative), reduction, weight=weight)
 

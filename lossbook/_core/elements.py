@@ -12,7 +12,7 @@ from lossbook._core.reduction import laid_out
 
 
 class Present(NamedTuple):
-    """Logits and their truth; where they are ignored or weigh 0 both are 0, so that nothing comes from what stood there: NaN, 255."""
+    """Logits and their truth: both 0 where they are ignored, and the logits where they weigh 0, so that nothing comes from a NaN or 255 there."""
 
     logits: Tensor
     targets: Tensor
@@ -30,8 +30,6 @@ def present(parameter: str, targets: Tensor, logits: Tensor, *, ignore: Tensor |
         if ignore.dtype != torch.bool:
             wrong_type("ignore", "have the dtype torch.bool", str(ignore.dtype))
         check_same_shape("ignore", ignore, "logits", logits)
+        targets = targets.masked_fill(ignore, 0)
         weight = (torch.ones_like(logits) if weight is None else weight).masked_fill(ignore, 0.0)
-    if weight is None:
-        return Present(logits, targets, None)
-    gone = weight == 0
-    return Present(logits.masked_fill(gone, 0.0), targets.masked_fill(gone, 0), weight)
+    return Present(logits if weight is None else logits.masked_fill(weight == 0, 0.0), targets, weight)
