@@ -287,13 +287,14 @@ def asymmetric_loss(
     check_number("gamma_negative", gamma_negative, low=0)
     check_number("gamma_positive", gamma_positive, low=0)
     check_number("clip", clip, low=0, high=1)
-    shifted = torch.relu(logits.sigmoid() - clip)
+    miss = (-logits).sigmoid()
+    shifted = torch.relu(torch.where(logits > 0, 1 - miss, logits.sigmoid()) - clip)  # p from the side on which its slope p (1 − p) keeps its digits
     absent = log_sigmoid(-logits)
     if clip > 0:  # 1 − pₘ = 1 − p + m keeps its digits where p is near 1, and its logarithm however small m is
         absent = logaddexp(absent, torch.full_like(absent, math.log(clip)))
     absent = torch.where(shifted < 0.5, torch.log1p(-shifted.clamp(max=0.5)), absent)
     negative = settled(power(shifted, gamma_negative), logits) * absent
-    positive = settled(power((-logits).sigmoid(), gamma_positive), logits) * log_sigmoid(logits)
+    positive = settled(power(miss, gamma_positive), logits) * log_sigmoid(logits)
     return reduce(-times_log(targets, positive) - times_log(1 - targets, negative), reduction, weight=weight)
 
 
