@@ -5,7 +5,6 @@ Chapters: imbalance, localization.
 
 from __future__ import annotations
 
-import math
 from functools import partial
 
 import torch
@@ -15,10 +14,10 @@ from lossbook._core.checks import check_floating, check_number, check_range
 from lossbook._core.classes import check_class_labels, class_axis, kept, weighted_by_class
 from lossbook._core.door import full_precision, plain_arguments, widened
 from lossbook._core.elements import present
-from lossbook._core.focal import SETTLED, focal_and_slope, plain_focal, power, settled
+from lossbook._core.focal import SETTLED, asymmetric_and_slope, focal_and_slope, plain_asymmetric, plain_focal, power, settled
 from lossbook._core.onepass import OnePass, one_pass
 from lossbook._core.reduction import Reduction, check_reduction, reduce
-from lossbook._core.stable import bernoulli_costs, log_sigmoid, logaddexp, times_log
+from lossbook._core.stable import bernoulli_costs
 
 __all__ = ["asymmetric_loss", "quality_focal_loss", "recover_eta", "sigmoid_focal_loss", "softmax_focal_loss", "varifocal_loss"]
 
@@ -26,10 +25,16 @@ __all__ = ["asymmetric_loss", "quality_focal_loss", "recover_eta", "sigmoid_foca
 def _elements(
     logits: Tensor, targets: Tensor, name: str, ignore: Tensor | None, sample_weight: Tensor | None, reduction: str
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Logits, targets in their dtype, and the weight of each loss; what is ignored is 0 in all three."""
+    """Logits, targets in their dtype, and the weight of each loss; what is ignored has weight 0."""
     logits, targets, weight = present(name, targets, logits, ignore=ignore, sample_weight=sample_weight)
     check_reduction(reduction)
     return logits, targets.to(logits.dtype), weight
+
+
+def _reduced(loss: OnePass, logits: Tensor, targets: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
+    if weight is None:
+        return one_pass(loss, logits, targets, reduction)
+    return reduce(one_pass(loss, logits, targets, "none"), reduction, weight=weight)
 
 
 @full_precision
@@ -79,9 +84,7 @@ def sigmoid_focal_loss(
     if alpha is not None:
         check_number("alpha", alpha, low=0, high=1)
     plain, kernel = partial(plain_focal, gamma=gamma, alpha=alpha), partial(focal_and_slope, gamma=gamma, alpha=alpha)
-    if weight is None:
-        return one_pass(OnePass(plain, kernel), logits, targets, reduction)
-    return reduce(one_pass(OnePass(plain, kernel), logits, targets, "none"), reduction, weight=weight)
+    return _reduced(OnePass(plain, kernel), logits, targets, weight, reduction)
 
 
 @full_precision
@@ -287,15 +290,9 @@ def asymmetric_loss(
     check_number("gamma_negative", gamma_negative, low=0)
     check_number("gamma_positive", gamma_positive, low=0)
     check_number("clip", clip, low=0, high=1)
-    miss = (-logits).sigmoid()
-    shifted = torch.relu(torch.where(logits > 0, 1 - miss, logits.sigmoid()) - clip)  # p from the side on which its slope p (1 − p) keeps its digits
-    absent = log_sigmoid(-logits)
-    if clip > 0:  # 1 − pₘ = 1 − p + m keeps its digits where p is near 1, and its logarithm however small m is
-        absent = logaddexp(absent, torch.full_like(absent, math.log(clip)))
-    absent = torch.where(shifted < 0.5, torch.log1p(-shifted.clamp(max=0.5)), absent)
-    negative = settled(power(shifted, gamma_negative), logits) * absent
-    positive = settled(power(miss, gamma_positive), logits) * log_sigmoid(logits)
-    return reduce(-times_log(targets, positive) - times_log(1 - targets, negative), reduction, weight=weight)
+    plain = partial(plain_asymmetric, gamma_negative=gamma_negative, gamma_positive=gamma_positive, clip=clip)
+    kernel = partial(asymmetric_and_slope, gamma_negative=gamma_negative, gamma_positive=gamma_positive, clip=clip)
+    return _reduced(OnePass(plain, kernel), logits, targets, weight, reduction)
 
 
 @plain_arguments

@@ -19,7 +19,7 @@ from lossbook._core.checks import (
     wrong_value,
 )
 from lossbook._core.reduction import laid_out
-from lossbook._core.stable import times_log
+from lossbook._core.stable import left_out, times_log
 
 # For torch's `ignore_index`, which is -100 unless said: a label that is out of range should be an error wherever values can't be checked, too.
 NO_LABEL = torch.iinfo(torch.int64).min
@@ -49,7 +49,7 @@ def check_class_labels(parameter: str, labels: Tensor, logits: Tensor, *, ignore
 
 
 class Kept(NamedTuple):
-    """What is left of logits and labels where some are ignored or weigh 0: these have logits of 0 and the label 0, so that no NaN comes from them."""
+    """What is left of logits and labels where some are ignored or weigh 0: these have the label 0, and logits that no NaN comes from."""
 
     logits: Tensor
     labels: Tensor  # int64; or probabilities, as they are
@@ -66,7 +66,7 @@ def kept(logits: Tensor, labels: Tensor, ignore_index: int | None, sample_weight
     if weight is None:
         return Kept(logits, labels, None)
     gone = weight == 0
-    return Kept(logits.masked_fill(gone.unsqueeze(axis), 0.0), labels if soft else labels.masked_fill(gone, 0), weight)
+    return Kept(left_out(logits, gone.unsqueeze(axis)), labels if soft else labels.masked_fill(gone, 0), weight)
 
 
 def weighted_by_class(losses: Tensor, weight: Tensor | None, seen: Kept) -> Tensor:

@@ -9,10 +9,11 @@ from torch import Tensor
 
 from lossbook._core.checks import check_floating, check_real, check_same_shape, check_tensor, wrong_type
 from lossbook._core.reduction import laid_out
+from lossbook._core.stable import left_out
 
 
 class Present(NamedTuple):
-    """Logits and their truth: both 0 where they are ignored, and the logits where they weigh 0, so that nothing comes from a NaN or 255 there."""
+    """What is left of logits and their truth where some are ignored or weigh 0: an ignored truth is 0, and no NaN comes from the logits."""
 
     logits: Tensor
     targets: Tensor
@@ -32,4 +33,4 @@ def present(parameter: str, targets: Tensor, logits: Tensor, *, ignore: Tensor |
         check_same_shape("ignore", ignore, "logits", logits)
         targets = targets.masked_fill(ignore, 0)
         weight = (torch.ones_like(logits) if weight is None else weight).masked_fill(ignore, 0.0)
-    return Present(logits if weight is None else logits.masked_fill(weight == 0, 0.0), targets, weight)
+    return Present(logits if weight is None else left_out(logits, weight == 0), targets, weight)
