@@ -73,9 +73,10 @@ def cross_entropy(
     Conventions:
         Natural logarithm; log₂ is this over ln 2. The mean divides by the number of losses that are not ignored, also under `weight`, and with
         `sample_weight` by their sum, Σ w l / Σ w, as scikit-learn does. torch divides by the sum of the class weights met, so that there a
-        batch's mean depends on which classes it holds: pass `sample_weight=weight[labels]` in place of `weight` for that mean. Where all is
-        ignored the mean is 0, and torch's NaN. ε/K on every class, as in torch: a target of 0.9 for K = 2 is ε = 0.2. Some papers put
-        ε/(K−1) on the wrong classes only. A term 0 · ln 0 is 0.
+        batch's mean depends on which classes it holds: for that mean pass `sample_weight=weight[labels]` in place of `weight`, with any weight
+        where the label is ignored (under smoothing, where classes weigh inside the sum, divide the sum yourself). Where all is ignored the mean
+        is 0, and torch's NaN. ε/K on every class, as in torch: a target of 0.9 for K = 2 is ε = 0.2. Some papers put ε/(K−1) on the wrong
+        classes only. A term 0 · ln 0 is 0.
     """
     axis = class_axis("logits", logits)
     check_class_targets("targets", targets, logits, ignore_index=ignore_index)

@@ -272,7 +272,7 @@ def asymmetric_loss(
             reduction.
 
     Example:
-        >>> logits = torch.tensor([0.0, 0.0, -2.9957])  # p = 0.5, 0.5, just below 0.05
+        >>> logits = torch.tensor([0.0, 0.0, -3.0])  # p = 0.5, 0.5, and 0.047, below the clip
         >>> asymmetric_loss(logits, torch.tensor([1, 0, 0]), reduction="none")
         tensor([0.3466, 0.0245, 0.0000])
 
@@ -283,7 +283,8 @@ def asymmetric_loss(
         The paper's formula in value and gradient. The mean divides by the number of elements that are not ignored, and with `sample_weight` by
         their sum, Σ w l / Σ w; where all is ignored it is 0. The authors' code sums; it puts at least 1e-8 into the logarithms, so that a
         positive below p = 1e-8 has no gradient, which here it has; and it can hold the powers constant in the gradient
-        (`disable_torch_grad_focal_loss`). γ₊ = γ₋ and m = 0 is `sigmoid_focal_loss`, both 0 `crossentropy.binary_cross_entropy`. Not proper.
+        (`disable_torch_grad_focal_loss`). For targets 0 and 1, γ₊ = γ₋ and m = 0 it is `sigmoid_focal_loss`; with both γ
+        and m = 0, whatever the targets, `crossentropy.binary_cross_entropy`. Not proper.
     """
     logits, targets, weight = _elements(logits, targets, "targets", ignore, sample_weight, reduction)
     check_range("targets", targets, 0.0, 1.0)

@@ -230,7 +230,7 @@ def test_an_index_that_the_labels_dtype_does_not_hold_ignores_nothing(generator:
 
 
 def test_torchs_mean_over_the_weights_met(generator: torch.Generator) -> None:
-    """The recipe of the docstring, in value and gradient, with some labels ignored and without."""
+    """The recipe of the docstring, in value and gradient, with some labels ignored and without; and under smoothing the sum over the weights."""
     logits, labels, weight = draw(generator, 9, 4).requires_grad_(), draw_labels(generator, 4, 9), draw(generator, 4).abs()
     some = labels.clone()
     some[::4] = 255
@@ -239,6 +239,10 @@ def test_torchs_mean_over_the_weights_met(generator: torch.Generator) -> None:
         (
             cross_entropy(logits, some, ignore_index=255, sample_weight=weight[labels]),
             F.cross_entropy(logits, some, ignore_index=255, weight=weight),
+        ),
+        (
+            cross_entropy(logits, labels, weight=weight, label_smoothing=0.2, reduction="sum") / weight[labels].sum(),
+            F.cross_entropy(logits, labels, weight=weight, label_smoothing=0.2),
         ),
     ):
         assert_near(ours, peer)
