@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lossbook._core.checks import check_choice, check_concrete, check_distribution, check_floating, check_ndim, wrong_value
-from lossbook._core.classes import check_class_labels, class_axis
+from lossbook._core.classes import Kept, check_class_labels, class_axis, kept, weighted_by_class
 from lossbook._core.door import full_precision
 from lossbook._core.reduction import Reduction, check_reduction, reduce
 
@@ -26,7 +26,15 @@ RULES = ("crammer_singer", "weston_watkins", "lee_lin_wahba", "cross_entropy")
 
 
 @full_precision
-def crammer_singer(logits: Tensor, labels: Tensor, *, reduction: Reduction = "mean") -> Tensor:
+def crammer_singer(
+    logits: Tensor,
+    labels: Tensor,
+    *,
+    weight: Tensor | None = None,
+    ignore_index: int | None = None,
+    sample_weight: Tensor | None = None,
+    reduction: Reduction = "mean",
+) -> Tensor:
     r"""The hinge of the gap to the strongest rival.
 
     $$ \ell(s, y) = \max_{j \ne y} (1 + s_j - s_y)_+ $$
@@ -34,14 +42,17 @@ def crammer_singer(logits: Tensor, labels: Tensor, *, reduction: Reduction = "me
     Args:
         logits: scores s, shape [K], [N, K] or [N, K, ...]; real, they need not be logits of anything.
         labels: class ids in [0, K), the shape of `logits` without its class axis.
-        reduction: "mean" over the examples, "sum", or "none".
+        weight: [K], one weight w_y a class; None is 1 everywhere.
+        ignore_index: the label of what has no loss, no gradient, and is not counted; it may lie outside [0, K). None ignores nothing.
+        sample_weight: [N] or of the shape of the losses, finite and >= 0; None is 1 everywhere.
+        reduction: "mean", "sum", or "none".
 
     Returns:
         A scalar, or one loss an example for "none".
 
     Raises:
-        TypeError: `logits` has no floating-point dtype or `labels` no integer one.
-        ValueError: the shapes differ, a label lies outside [0, K), or `reduction` is unknown.
+        TypeError: `logits` has no floating-point dtype or `labels` no integer one, weights are not real, `ignore_index` is no integer.
+        ValueError: the shapes differ, a label lies outside [0, K), sample weights are negative or infinite, or `reduction` is unknown.
 
     Example:
         >>> crammer_singer(torch.tensor([[2.0, 1.5, 1.8]]), torch.tensor([0])).item()    # the rival at 1.8 is 0.2 behind, 0.8 short of the margin
@@ -52,14 +63,26 @@ def crammer_singer(logits: Tensor, labels: Tensor, *, reduction: Reduction = "me
 
     Conventions:
         The margin is 1; scikit-learn's `hinge_loss` is the same. Not consistent: where no class has probability above 1/2, all scores equal is best.
+        The mean divides by the number of losses that are not ignored, also under `weight`, and with `sample_weight` by their sum, Σ w l / Σ w;
+        `sample_weight=weight[labels]` gives the mean over the class weights met. Where all is ignored it is 0.
 
     Chapter: calibration.
     """
-    return reduce(_gaps(logits, labels, reduction).amax(dim=class_axis("logits", logits)), reduction)
+    seen = _seen(logits, labels, ignore_index, sample_weight, reduction)
+    losses = _gaps(seen).amax(dim=class_axis("logits", logits))
+    return reduce(weighted_by_class(losses, weight, seen), reduction, weight=seen.weight)
 
 
 @full_precision
-def weston_watkins(logits: Tensor, labels: Tensor, *, reduction: Reduction = "mean") -> Tensor:
+def weston_watkins(
+    logits: Tensor,
+    labels: Tensor,
+    *,
+    weight: Tensor | None = None,
+    ignore_index: int | None = None,
+    sample_weight: Tensor | None = None,
+    reduction: Reduction = "mean",
+) -> Tensor:
     r"""The hinge of the gap to each rival, summed.
 
     $$ \ell(s, y) = \sum_{j \ne y} (1 + s_j - s_y)_+ $$
@@ -67,14 +90,17 @@ def weston_watkins(logits: Tensor, labels: Tensor, *, reduction: Reduction = "me
     Args:
         logits: scores s, shape [K], [N, K] or [N, K, ...].
         labels: class ids in [0, K), the shape of `logits` without its class axis.
-        reduction: "mean" over the examples, "sum", or "none".
+        weight: [K], one weight w_y a class; None is 1 everywhere.
+        ignore_index: the label of what has no loss, no gradient, and is not counted; it may lie outside [0, K). None ignores nothing.
+        sample_weight: [N] or of the shape of the losses, finite and >= 0; None is 1 everywhere.
+        reduction: "mean", "sum", or "none".
 
     Returns:
         A scalar, or one loss an example for "none".
 
     Raises:
-        TypeError: `logits` has no floating-point dtype or `labels` no integer one.
-        ValueError: the shapes differ, a label lies outside [0, K), or `reduction` is unknown.
+        TypeError: `logits` has no floating-point dtype or `labels` no integer one, weights are not real, `ignore_index` is no integer.
+        ValueError: the shapes differ, a label lies outside [0, K), sample weights are negative or infinite, or `reduction` is unknown.
 
     Example:
         >>> weston_watkins(torch.tensor([[2.0, 1.5, 1.8]]), torch.tensor([0])).item()    # 0.5 + 0.8
@@ -86,14 +112,26 @@ def weston_watkins(logits: Tensor, labels: Tensor, *, reduction: Reduction = "me
     Conventions:
         The margin is 1 and the sum is not divided; torch's `multi_margin_loss` is this over K, the original has margin 2. Not consistent: the two
         likeliest classes can tie.
+        The mean divides by the number of losses that are not ignored, also under `weight`, and with `sample_weight` by their sum, Σ w l / Σ w;
+        `sample_weight=weight[labels]` gives the mean over the class weights met. Where all is ignored it is 0.
 
     Chapter: calibration.
     """
-    return reduce(_gaps(logits, labels, reduction).sum(dim=class_axis("logits", logits)), reduction)
+    seen = _seen(logits, labels, ignore_index, sample_weight, reduction)
+    losses = _gaps(seen).sum(dim=class_axis("logits", logits))
+    return reduce(weighted_by_class(losses, weight, seen), reduction, weight=seen.weight)
 
 
 @full_precision
-def lee_lin_wahba(logits: Tensor, labels: Tensor, *, reduction: Reduction = "mean") -> Tensor:
+def lee_lin_wahba(
+    logits: Tensor,
+    labels: Tensor,
+    *,
+    weight: Tensor | None = None,
+    ignore_index: int | None = None,
+    sample_weight: Tensor | None = None,
+    reduction: Reduction = "mean",
+) -> Tensor:
     r"""Every wrong class should score at most -1; the scores of an example sum to 0.
 
     $$ \ell(s, y) = \sum_{j \ne y} (1 + s_j)_+ \qquad \text{where } \textstyle\sum_j s_j = 0 $$
@@ -103,14 +141,17 @@ def lee_lin_wahba(logits: Tensor, labels: Tensor, *, reduction: Reduction = "mea
     Args:
         logits: scores s that sum to 0 over the classes, shape [K], [N, K] or [N, K, ...].
         labels: class ids in [0, K), the shape of `logits` without its class axis.
-        reduction: "mean" over the examples, "sum", or "none".
+        weight: [K], one weight w_y a class; None is 1 everywhere.
+        ignore_index: the label of what has no loss, no gradient, and is not counted; it may lie outside [0, K). None ignores nothing.
+        sample_weight: [N] or of the shape of the losses, finite and >= 0; None is 1 everywhere.
+        reduction: "mean", "sum", or "none".
 
     Returns:
         A scalar, or one loss an example for "none".
 
     Raises:
-        TypeError: `logits` has no floating-point dtype or `labels` no integer one.
-        ValueError: the shapes differ, a label lies outside [0, K), or `reduction` is unknown.
+        TypeError: `logits` has no floating-point dtype or `labels` no integer one, weights are not real, `ignore_index` is no integer.
+        ValueError: the shapes differ, a label lies outside [0, K), sample weights are negative or infinite, or `reduction` is unknown.
 
     Example:
         >>> scores = torch.tensor([[2.0, -1.0, -1.0], [0.0, 0.0, 0.0]])
@@ -122,11 +163,15 @@ def lee_lin_wahba(logits: Tensor, labels: Tensor, *, reduction: Reduction = "mea
 
     Conventions:
         Margin 1, so that the best scores are K - 1 and -1; the original has margin 1/(K-1), which divides all scores by K - 1. Consistent.
+        The mean divides by the number of losses that are not ignored, also under `weight`, and with `sample_weight` by their sum, Σ w l / Σ w;
+        `sample_weight=weight[labels]` gives the mean over the class weights met. Where all is ignored it is 0.
 
     Chapter: calibration.
     """
-    axis, index = _right_class(logits, labels, reduction)
-    return reduce(torch.relu(1 + logits).scatter(axis, index, 0.0).sum(dim=axis), reduction)
+    seen = _seen(logits, labels, ignore_index, sample_weight, reduction)
+    axis = class_axis("logits", logits)
+    losses = torch.relu(1 + seen.logits).scatter(axis, seen.labels.unsqueeze(axis), 0.0).sum(dim=axis)
+    return reduce(weighted_by_class(losses, weight, seen), reduction, weight=seen.weight)
 
 
 class OptimalScores(NamedTuple):
@@ -183,18 +228,18 @@ def optimal_scores(probs: Tensor, *, rule: Rule) -> OptimalScores:
     return _optimal_logits(probs) if rule == "cross_entropy" else _optimal_hinge(probs, rule)
 
 
-def _right_class(logits: Tensor, labels: Tensor, reduction: str) -> tuple[int, Tensor]:
-    """The class axis, and the labels laid along it, once everything fits."""
+def _seen(logits: Tensor, labels: Tensor, ignore_index: int | None, sample_weight: Tensor | None, reduction: str) -> Kept:
+    """What is not ignored, once everything fits."""
     check_reduction(reduction)
-    check_class_labels("labels", labels, logits)
-    axis = class_axis("logits", logits)
-    return axis, labels.long().unsqueeze(axis)
+    check_class_labels("labels", labels, logits, ignore_index=ignore_index)
+    return kept(logits, labels, ignore_index, sample_weight)
 
 
-def _gaps(logits: Tensor, labels: Tensor, reduction: str) -> Tensor:
+def _gaps(seen: Kept) -> Tensor:
     """(1 + s_j - s_y)_+ for each wrong class j, 0 for the right one."""
-    axis, index = _right_class(logits, labels, reduction)
-    return torch.relu(1 + (logits - logits.gather(axis, index))).scatter(axis, index, 0.0)
+    axis = class_axis("logits", seen.logits)
+    index = seen.labels.unsqueeze(axis)
+    return torch.relu(1 + (seen.logits - seen.logits.gather(axis, index))).scatter(axis, index, 0.0)
 
 
 def _optimal_logits(probs: Tensor) -> OptimalScores:

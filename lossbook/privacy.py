@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from lossbook._core import checks
+from lossbook._core.classes import Kept, kept
 from lossbook._core.door import full_precision, plain, plain_arguments
 from lossbook._core.reduction import Reduction, check_reduction, reduce
 from lossbook._core.stable import logaddexp
@@ -87,7 +88,15 @@ class RandomizedResponse:
         return torch.where(flip, (true + shift) % self.num_classes, true).to(labels.dtype)
 
     @full_precision
-    def forward_loss(self, logits: Tensor, noisy: Tensor, *, reduction: Reduction = "mean") -> Tensor:
+    def forward_loss(
+        self,
+        logits: Tensor,
+        noisy: Tensor,
+        *,
+        ignore_index: int | None = None,
+        sample_weight: Tensor | None = None,
+        reduction: Reduction = "mean",
+    ) -> Tensor:
         """The cross-entropy of the reported label: -ln Σ_k softmax(logits)_k P(reported | k). Minimised by the true probabilities.
 
         Bounded by ln(e^ε + K - 1), since every report has at least the probability of a lie.
@@ -95,25 +104,36 @@ class RandomizedResponse:
         Args:
             logits: [N, K], floating.
             noisy: [N], reported labels.
-            reduction: "mean" divides by N; "sum"; "none".
+            ignore_index: the label of what has no loss, no gradient, and is not counted, such as that of who did not report; None ignores nothing.
+            sample_weight: [N], finite and >= 0; None is 1 everywhere.
+            reduction: "mean" is Σ w l / Σ w over what is not ignored, and 0 where all is; "sum"; "none".
 
         Returns:
             [] or [N].
 
         Raises:
-            TypeError or ValueError for other shapes, dtypes, labels or reduction.
+            TypeError or ValueError for other shapes, dtypes, labels, weights or reduction.
 
         Reference:
             G. Patrini et al., "Making deep neural networks robust to label noise: a loss correction approach", 2017, theorem 2.
         """
-        own = self._log_probs_of(logits, noisy, reduction)
+        logits, noisy, weight = self._seen(logits, noisy, ignore_index, sample_weight, reduction)
+        own = logits.log_softmax(dim=1).gather(1, noisy[:, None])[:, 0]
         lie = -self.epsilon - math.log1p((self.num_classes - 1) * math.exp(-self.epsilon))  # ln P(one given lie) = -ln(e^ε + K - 1)
         honest = lie + self.epsilon + math.log(-math.expm1(-self.epsilon))  # ln(P(truth) - P(lie)) = ln P(lie) + ln(e^ε - 1)
         lies = torch.full_like(own, max(lie, torch.finfo(own.dtype).min))  # ε may be more than the dtype holds
-        return reduce(-logaddexp(own + honest, lies), reduction)
+        return reduce(-logaddexp(own + honest, lies), reduction, weight=weight)
 
     @full_precision
-    def backward_loss(self, logits: Tensor, noisy: Tensor, *, reduction: Reduction = "mean") -> Tensor:
+    def backward_loss(
+        self,
+        logits: Tensor,
+        noisy: Tensor,
+        *,
+        ignore_index: int | None = None,
+        sample_weight: Tensor | None = None,
+        reduction: Reduction = "mean",
+    ) -> Tensor:
         """The loss whose mean over the mechanism's randomness is the cross-entropy of the true label.
 
         The inverse of the transition matrix, worked out: cross-entropy(logits, noisy) + (Σ_k logits_k - K logits_noisy) / (e^ε - 1), so the
@@ -122,23 +142,27 @@ class RandomizedResponse:
         Args:
             logits: [N, K], floating.
             noisy: [N], reported labels.
-            reduction: "mean" divides by N; "sum"; "none".
+            ignore_index: the label of what has no loss, no gradient, and is not counted, such as that of who did not report; None ignores nothing.
+            sample_weight: [N], finite and >= 0; None is 1 everywhere.
+            reduction: "mean" is Σ w l / Σ w over what is not ignored, and 0 where all is; "sum"; "none".
 
         Returns:
             [] or [N].
 
         Raises:
-            TypeError or ValueError for other shapes, dtypes, labels or reduction.
+            TypeError or ValueError for other shapes, dtypes, labels, weights or reduction.
 
         Reference:
             N. Natarajan et al., "Learning with noisy labels", 2013, lemma 1; Patrini et al., 2017, theorem 1.
         """
-        own = self._log_probs_of(logits, noisy, reduction)
-        gap = (logits - logits.gather(1, noisy.long()[:, None])).sum(dim=1)
+        logits, noisy, weight = self._seen(logits, noisy, ignore_index, sample_weight, reduction)
+        own = logits.log_softmax(dim=1).gather(1, noisy[:, None])[:, 0]
+        gap = (logits - logits.gather(1, noisy[:, None])).sum(dim=1)
         share = math.exp(-self.epsilon) / -math.expm1(-self.epsilon)
-        return reduce(share * gap - own if share > 0 else -own, reduction)  # a gap that overflows, times 0, would be NaN
+        return reduce(share * gap - own if share > 0 else -own, reduction, weight=weight)  # a gap that overflows, times 0, would be NaN
 
-    def _log_probs_of(self, logits: Tensor, noisy: Tensor, reduction: str) -> Tensor:
+    def _seen(self, logits: Tensor, noisy: Tensor, ignore_index: int | None, sample_weight: Tensor | None, reduction: str) -> Kept:
+        """What is not ignored, once everything fits."""
         checks.check_floating("logits", logits)
         if logits.ndim != 2 or logits.shape[1] != self.num_classes:
             checks.wrong_value("logits", f"have shape [N, {self.num_classes}]", tuple(logits.shape))
@@ -146,9 +170,10 @@ class RandomizedResponse:
         if noisy.shape != logits.shape[:1]:
             checks.wrong_value("noisy", f"have shape ({len(logits)},) to match `logits`", tuple(noisy.shape))
         checks.check_same_device("noisy", noisy, "logits", logits)
-        checks.check_labels("noisy", noisy, logits.shape[1])
+        checks.check_ignore_index(ignore_index)
+        checks.check_labels("noisy", noisy, logits.shape[1], ignore_index=ignore_index)
         check_reduction(reduction)
-        return logits.log_softmax(dim=1).gather(1, noisy.long()[:, None])[:, 0]
+        return kept(logits, noisy, ignore_index, sample_weight)
 
 
 @plain_arguments

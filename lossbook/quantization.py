@@ -24,7 +24,7 @@ from lossbook._core.checks import (
     wrong_type,
     wrong_value,
 )
-from lossbook._core.classes import check_class_labels, class_axis
+from lossbook._core.classes import check_class_labels, class_axis, kept
 from lossbook._core.door import full_precision, plain_arguments, widened
 from lossbook._core.reduction import Reduction, check_reduction, reduce
 from lossbook._core.stable import log_sigmoid, logaddexp
@@ -179,13 +179,23 @@ def worst_change(loss: Callable[[Tensor], Tensor], margins: Tensor, *, step: flo
 
 
 @full_precision
-def worst_cross_entropy_change(logits: Tensor, labels: Tensor, *, step: float, reduction: Reduction = "mean") -> Tensor:
+def worst_cross_entropy_change(
+    logits: Tensor,
+    labels: Tensor,
+    *,
+    step: float,
+    ignore_index: int | None = None,
+    sample_weight: Tensor | None = None,
+    reduction: Reduction = "mean",
+) -> Tensor:
     r"""How much softmax cross-entropy can rise when each logit moves to a grid: ln(p_y + (1 − p_y) e^(2δ)), with δ = step / 2.
 
     Args:
         logits: [K], [N, K] or [N, K, ...], real.
         labels: class ids of shape [], [N] or [N, ...].
         step: the distance between levels, > 0.
+        ignore_index: the label of what has no loss, no gradient, and is not counted; it may lie outside [0, K). None ignores nothing.
+        sample_weight: [N] or of the shape of the losses, finite and >= 0; None is 1 everywhere.
         reduction: "mean", "sum" or "none".
 
     Returns:
@@ -193,7 +203,8 @@ def worst_cross_entropy_change(logits: Tensor, labels: Tensor, *, step: float, r
 
     Raises:
         TypeError: logits that are not floating point, labels that are not integer.
-        ValueError: another shape, class ids out of range, a step that is not positive or not finite in float32, an unknown reduction.
+        ValueError: another shape, class ids out of range, a step that is not positive or not finite in float32, negative or infinite weights,
+            an unknown reduction.
 
     Example:
         >>> worst_cross_entropy_change(torch.tensor([[4.6, 0.0], [0.0, 4.6]]), torch.tensor([0, 0]), step=1.0, reduction="none")
@@ -203,18 +214,20 @@ def worst_cross_entropy_change(logits: Tensor, labels: Tensor, *, step: float, r
         Cross-entropy is ln Σ_k e^(z_k) − z_y, convex in the logits: the worst corner lowers z_y by δ and raises all others by δ.
 
     Conventions:
-        Natural logarithm. A fall is never larger than this rise, by convexity.
+        Natural logarithm. A fall is never larger than this rise, by convexity. The mean is Σ w l / Σ w over what is not ignored, and 0 where
+        all is.
     """
     axis = class_axis("logits", logits)
-    check_class_labels("labels", labels, logits)
+    check_class_labels("labels", labels, logits, ignore_index=ignore_index)
     _check_step(step)
     check_reduction(reduction)
-    own, least = labels.long().unsqueeze(axis), torch.finfo(logits.dtype).min
+    logits, labels, weight = kept(logits, labels, ignore_index, sample_weight)
+    own, least = labels.unsqueeze(axis), torch.finfo(logits.dtype).min
     others = logits.scatter(axis, own, least).clamp(min=least).logsumexp(axis)  # of infinities alone it would have no gradient
     lead = logits.gather(axis, own).squeeze(axis) - others  # p_y = sigmoid(lead), for any number of classes
     if step < 1:  # = ln(1 + (1 − p_y)(e^(2δ) − 1)), with the digits of a small rise
-        return reduce(torch.log1p(torch.sigmoid(-lead) * math.expm1(step)), reduction)
-    return reduce(logaddexp(log_sigmoid(lead), log_sigmoid(-lead) + step), reduction)
+        return reduce(torch.log1p(torch.sigmoid(-lead) * math.expm1(step)), reduction, weight=weight)
+    return reduce(logaddexp(log_sigmoid(lead), log_sigmoid(-lead) + step), reduction, weight=weight)
 
 
 def _check_bits(bits: int, low: int = 2) -> None:

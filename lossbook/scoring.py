@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lossbook._core.checks import check_callable, check_floating, check_range, check_same_shape
-from lossbook._core.classes import check_class_labels, class_axis
+from lossbook._core.classes import check_class_labels, class_axis, kept, weighted_by_class
 from lossbook._core.door import full_precision, plain_arguments, widened
 from lossbook._core.reduction import Reduction, check_reduction, reduce
 
@@ -63,20 +63,31 @@ def savage_loss(entropy: Callable[[Tensor], Tensor], probs: Tensor, targets: Ten
 
 
 @full_precision
-def spherical_loss(logits: Tensor, labels: Tensor, *, reduction: Reduction = "mean") -> Tensor:
+def spherical_loss(
+    logits: Tensor,
+    labels: Tensor,
+    *,
+    weight: Tensor | None = None,
+    ignore_index: int | None = None,
+    sample_weight: Tensor | None = None,
+    reduction: Reduction = "mean",
+) -> Tensor:
     r"""Spherical loss: 1 − p_y / ‖p‖₂, proper and bounded: 1 − the cosine between the forecast and the outcome.
 
     Args:
         logits: [K], [N, K] or [N, K, ...], real.
         labels: class ids of shape [], [N] or [N, ...].
+        weight: [K], one weight w_y a class; None is 1 everywhere.
+        ignore_index: the label of what has no loss, no gradient, and is not counted; it may lie outside [0, K). None ignores nothing.
+        sample_weight: [N] or of the shape of the losses, finite and >= 0; None is 1 everywhere.
         reduction: "mean", "sum" or "none".
 
     Returns:
-        A scalar, or with "none" the losses of shape [], [N] or [N, ...], in [0, 1].
+        A scalar, or with "none" the losses of shape [], [N] or [N, ...], in [0, 1] times the weights.
 
     Raises:
-        TypeError: logits that are not floating point, labels that are not integer.
-        ValueError: another shape, class ids out of range, an unknown reduction.
+        TypeError: logits that are not floating point, labels or an `ignore_index` that are not integer, weights that are not real.
+        ValueError: another shape, class ids out of range, negative or infinite sample weights, an unknown reduction.
 
     Example:
         >>> spherical_loss(torch.tensor([0.6, 0.8]).log(), torch.tensor(0))
@@ -86,15 +97,19 @@ def spherical_loss(logits: Tensor, labels: Tensor, *, reduction: Reduction = "me
         T. Gneiting and A. E. Raftery, Strictly proper scoring rules, prediction, and estimation, 2007, section 3.
 
     Conventions:
-        One minus the score, so that smaller is better and 0 is perfect.
+        One minus the score, so that smaller is better and 0 is perfect. The mean divides by the number of losses that are not ignored, also
+        under `weight`, and with `sample_weight` by their sum, Σ w l / Σ w; `sample_weight=weight[labels]` gives the mean over the class weights
+        met. Where all is ignored it is 0.
     """
     axis = class_axis("logits", logits)
-    check_class_labels("labels", labels, logits)
+    check_class_labels("labels", labels, logits, ignore_index=ignore_index)
     check_reduction(reduction)
-    shifted = logits - _highest(logits, axis)  # twice the largest logit is finite
-    chosen = shifted.gather(axis, labels.long().unsqueeze(axis)).squeeze(axis)
+    seen = kept(logits, labels, ignore_index, sample_weight)
+    shifted = seen.logits - _highest(seen.logits, axis)  # twice the largest logit is finite
+    chosen = shifted.gather(axis, seen.labels.unsqueeze(axis)).squeeze(axis)
     # The softmax's denominator cancels: ln(p_y / ‖p‖) = z_y − ½ ln Σ e^(2z).
-    return reduce(-torch.expm1(chosen - 0.5 * (2 * shifted).logsumexp(axis)), reduction)
+    losses = -torch.expm1(chosen - 0.5 * (2 * shifted).logsumexp(axis))
+    return reduce(weighted_by_class(losses, weight, seen), reduction, weight=seen.weight)
 
 
 @plain_arguments
@@ -129,20 +144,31 @@ def sparsemax(logits: Tensor) -> Tensor:
 
 
 @full_precision
-def sparsemax_loss(logits: Tensor, labels: Tensor, *, reduction: Reduction = "mean") -> Tensor:
+def sparsemax_loss(
+    logits: Tensor,
+    labels: Tensor,
+    *,
+    weight: Tensor | None = None,
+    ignore_index: int | None = None,
+    sample_weight: Tensor | None = None,
+    reduction: Reduction = "mean",
+) -> Tensor:
     r"""Sparsemax loss: Ω*(z) + Ω(e_y) − z_y with Ω = ½‖·‖², the Fenchel-Young loss of the squared norm. Zero once z_y leads by 1.
 
     Args:
         logits: [K], [N, K] or [N, K, ...], real.
         labels: class ids of shape [], [N] or [N, ...].
+        weight: [K], one weight w_y a class; None is 1 everywhere.
+        ignore_index: the label of what has no loss, no gradient, and is not counted; it may lie outside [0, K). None ignores nothing.
+        sample_weight: [N] or of the shape of the losses, finite and >= 0; None is 1 everywhere.
         reduction: "mean", "sum" or "none".
 
     Returns:
         A scalar, or with "none" the losses of shape [], [N] or [N, ...]. Convex; the gradient is sparsemax(z) − e_y.
 
     Raises:
-        TypeError: logits that are not floating point, labels that are not integer.
-        ValueError: another shape, class ids out of range, an unknown reduction.
+        TypeError: logits that are not floating point, labels or an `ignore_index` that are not integer, weights that are not real.
+        ValueError: another shape, class ids out of range, negative or infinite sample weights, an unknown reduction.
 
     Example:
         >>> sparsemax_loss(torch.tensor([[0.0, 0.0], [1.0, 0.0]]), torch.tensor([0, 0]), reduction="none")
@@ -154,15 +180,18 @@ def sparsemax_loss(logits: Tensor, labels: Tensor, *, reduction: Reduction = "me
 
     Conventions:
         With Ω = Σ p ln p the same recipe gives cross-entropy. The factor ½ is the paper's; for two classes the loss is (1 − gap)² / 4 on [−1, 1].
+        The mean divides by the number of losses that are not ignored, also under `weight`, and with `sample_weight` by their sum, Σ w l / Σ w;
+        `sample_weight=weight[labels]` gives the mean over the class weights met. Where all is ignored it is 0.
     """
     axis = class_axis("logits", logits)
-    check_class_labels("labels", labels, logits)
+    check_class_labels("labels", labels, logits, ignore_index=ignore_index)
     check_reduction(reduction)
-    probs, centred = sparsemax(logits), _centred(logits, axis)
+    seen = kept(logits, labels, ignore_index, sample_weight)
+    probs, centred = sparsemax(seen.logits), _centred(seen.logits, axis)
     # Ω*(z) = ⟨p, z⟩ − ½‖p‖² at p = sparsemax(z); z_y itself is not clamped.
     conjugate = (probs * centred - 0.5 * probs.square()).sum(axis)
-    chosen = (logits - _highest(logits, axis)).gather(axis, labels.long().unsqueeze(axis)).squeeze(axis)
-    return reduce(conjugate + 0.5 - chosen, reduction)
+    chosen = (seen.logits - _highest(seen.logits, axis)).gather(axis, seen.labels.unsqueeze(axis)).squeeze(axis)
+    return reduce(weighted_by_class(conjugate + 0.5 - chosen, weight, seen), reduction, weight=seen.weight)
 
 
 def _highest(logits: Tensor, axis: int) -> Tensor:

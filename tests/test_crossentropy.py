@@ -151,6 +151,135 @@ def test_binary_at_infinite_logits() -> None:
     assert logits.grad.tolist() == [0.0, 0.0, 0.0, 0.0]
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+@pytest.mark.parametrize("shape", [(), (4,), (6, 4)], ids=["a number", "by label", "by element"])
+def test_binary_weights_are_torchs(shape: tuple[int, ...], smoothing: float, generator: torch.Generator) -> None:
+    """Value and gradient; torch smooths nothing, so it is given the smoothed targets."""
+    logits, targets = (3 * draw(generator, 6, 4)).requires_grad_(), draw(generator, 6, 4).sigmoid()
+    options = {"pos_weight": 3 * draw(generator, 1, *shape)[0].abs(), "weight": draw(generator, 1, *shape)[0].abs()}
+    smoothed = (1 - smoothing) * targets + smoothing / 2
+    for reduction in ("mean", "sum", "none"):
+        ours = binary_cross_entropy(logits, targets, label_smoothing=smoothing, reduction=reduction, **options)
+        peer = F.binary_cross_entropy_with_logits(logits, smoothed, reduction=reduction, **options)
+        assert_near(ours, peer)
+        assert_near(*(torch.autograd.grad(value.sum(), logits)[0] for value in (ours, peer)))
+
+
+def test_binary_weights_of_positives_at_extremes(dtype: torch.dtype) -> None:
+    """w₊ s for a missed positive, and e^s, not 0, for a negative that is right by far: torch's own formula cancels there, in float32."""
+    logits = torch.tensor([-1e4, -20.0, 20.0, 1e4], dtype=dtype).repeat(2).requires_grad_()
+    targets = torch.tensor([0.0, 1.0]).repeat_interleave(4)
+    losses = binary_cross_entropy(logits, targets, pos_weight=torch.tensor(3.0), reduction="none")
+    far, tail = logits.detach().double()[3], math.log1p(math.exp(-20))  # bfloat16 has no 10,000
+    expected = torch.tensor([0.0, tail, 20 + tail, far, 3 * far, 60 + 3 * tail, 3 * tail, 0.0], dtype=torch.float64)
+    assert bool(((losses.double() - expected).abs() <= 1e-5 * expected).all())
+    (slope,) = torch.autograd.grad(losses.sum(), logits)
+    sure = 1 / (1 + math.exp(-20))
+    assert_near(slope, torch.tensor([0.0, 1 - sure, sure, 1.0, -3.0, -3 * sure, -3 * (1 - sure), 0.0], dtype=torch.float64))
+    endless = torch.tensor([INF, -INF, INF, -INF], requires_grad=True)
+    found = binary_cross_entropy(endless, torch.tensor([1.0, 0.0, 0.0, 1.0]), pos_weight=torch.tensor([3.0, 3.0, 3.0, 0.0]), reduction="none")
+    assert found.tolist() == [0.0, 0.0, INF, 0.0]  # what weighs nothing costs nothing
+    assert torch.autograd.grad(found[[0, 1, 3]].sum(), endless)[0].tolist() == [0.0, 0.0, 0.0, 0.0]
+
+
+# --- what is ignored, and what weighs how much ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("index", [-100, 255, 1], ids=["torch's", "a map's", "a class"])
+@pytest.mark.parametrize("shape", [(7, 5), (3, 5, 4, 2)], ids=["labels", "maps"])
+def test_what_is_ignored_is_torchs(index: int, shape: tuple[int, ...], device: torch.device, generator: torch.Generator) -> None:
+    """Value and gradient; where classes weigh, torch's mean is another one."""
+    logits = draw(generator, *shape, device=device).requires_grad_()
+    labels = draw_labels(generator, 5, shape[0], *shape[2:], device=device)
+    labels.view(-1)[::3] = index
+    weight = draw(generator, 5, device=device).abs()
+    for smoothing, weights in ((0.0, None), (0.1, None), (0.0, weight), (0.1, weight)):
+        for reduction in ("mean", "sum", "none"):
+            ours = cross_entropy(logits, labels, ignore_index=index, label_smoothing=smoothing, weight=weights, reduction=reduction)
+            peer = F.cross_entropy(
+                logits,
+                labels,
+                ignore_index=index,
+                label_smoothing=smoothing,
+                weight=weights,
+                reduction="sum" if reduction == "mean" and weights is not None else reduction,
+            )
+            if reduction == "mean" and weights is not None:
+                peer = peer / (labels != index).sum()
+            assert_near(ours, peer)
+            assert_near(*(torch.autograd.grad(value.sum(), logits)[0] for value in (ours, peer)))
+
+
+def test_where_all_is_ignored_the_mean_is_zero(generator: torch.Generator) -> None:
+    logits, labels = draw(generator, 4, 3).requires_grad_(), torch.full((4,), 255, dtype=torch.uint8)
+    assert bool(F.cross_entropy(logits, labels.long(), ignore_index=255).isnan())
+    for options in ({}, {"label_smoothing": 0.1}, {"weight": torch.ones(3)}, {"sample_weight": torch.ones(4)}):
+        loss = cross_entropy(logits, labels, ignore_index=255, **options)
+        assert float(loss.detach()) == 0
+        assert not bool(torch.autograd.grad(loss, logits)[0].any())
+    everything = torch.ones(4, 3, dtype=torch.bool)
+    loss = binary_cross_entropy(logits, torch.full((4, 3), 255), ignore=everything, pos_weight=torch.ones(3))
+    assert float(loss.detach()) == 0
+    assert not bool(torch.autograd.grad(loss, logits)[0].any())
+
+
+def test_an_index_that_the_labels_dtype_does_not_hold_ignores_nothing(generator: torch.Generator) -> None:
+    """-100 is 156 in uint8, where it may be a class."""
+    logits, labels = draw(generator, 2, 200), torch.tensor([156, 3], dtype=torch.uint8)
+    assert_near(cross_entropy(logits, labels, ignore_index=-100, reduction="none"), F.cross_entropy(logits, labels.long(), reduction="none"))
+
+
+def test_torchs_mean_over_the_weights_met(generator: torch.Generator) -> None:
+    """The recipe of the docstring, in value and gradient, with some labels ignored and without; and under smoothing the sum over the weights."""
+    logits, labels, weight = draw(generator, 9, 4).requires_grad_(), draw_labels(generator, 4, 9), draw(generator, 4).abs()
+    some = labels.clone()
+    some[::4] = 255
+    for ours, peer in (
+        (cross_entropy(logits, labels, sample_weight=weight[labels]), F.cross_entropy(logits, labels, weight=weight)),
+        (
+            cross_entropy(logits, some, ignore_index=255, sample_weight=weight[labels]),
+            F.cross_entropy(logits, some, ignore_index=255, weight=weight),
+        ),
+        (
+            cross_entropy(logits, labels, weight=weight, label_smoothing=0.2, reduction="sum") / weight[labels].sum(),
+            F.cross_entropy(logits, labels, weight=weight, label_smoothing=0.2),
+        ),
+    ):
+        assert_near(ours, peer)
+        assert_near(*(torch.autograd.grad(value, logits)[0] for value in (ours, peer)))
+
+
+def test_weights_of_examples_are_scikit_learns(generator: torch.Generator) -> None:
+    sklearn = pytest.importorskip("sklearn.metrics", reason="an extra, absent where the core is tested alone")
+    logits, labels, weight = draw(generator, 12, 3), draw_labels(generator, 3, 12), draw(generator, 12).abs()
+    weight[3] = 0.0
+    expected = sklearn.log_loss(labels.numpy(), logits.softmax(1).numpy(), sample_weight=weight.numpy(), labels=[0, 1, 2])
+    assert float(cross_entropy(logits, labels, sample_weight=weight)) == pytest.approx(expected, rel=1e-12)
+    assert float(cross_entropy(logits, F.one_hot(labels, 3).double(), sample_weight=weight)) == pytest.approx(expected, rel=1e-12)
+    scores, targets = logits[:, 0], labels % 2
+    expected = sklearn.log_loss(targets.numpy(), scores.sigmoid().numpy(), sample_weight=weight.numpy())
+    assert float(binary_cross_entropy(scores, targets, sample_weight=weight)) == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_weight_of_zero_takes_an_example_out_nan_and_all(generator: torch.Generator) -> None:
+    """Also where targets are probabilities, which can't be ignored in another way."""
+    logits, targets = draw(generator, 3, 4), draw(generator, 3, 4).softmax(1)
+    expected = F.cross_entropy(logits[:2], targets[:2])
+    logits[2] = math.nan
+    logits.requires_grad_()
+    for loss, right in (
+        (cross_entropy(logits, targets, sample_weight=torch.tensor([1.0, 1.0, 0.0])), expected),
+        (
+            binary_cross_entropy(logits, targets, sample_weight=torch.tensor([1.0, 1.0, 0.0])),
+            F.binary_cross_entropy_with_logits(logits.detach()[:2], targets[:2]),
+        ),
+    ):
+        assert_near(loss, right)
+        (slope,) = torch.autograd.grad(loss, logits)
+        assert bool(slope.isfinite().all())
+        assert not bool(slope[2].any())
+
+
 # --- divergence ----------------------------------------------------------------------------------------------------------------------------------
 
 
@@ -222,7 +351,24 @@ def test_adjustment_is_bayes_rule(generator: torch.Generator) -> None:
 
 # --- what holds for all of them ------------------------------------------------------------------------------------------------------------------
 
+COUNTS, POSITIVES = torch.arange(4), torch.tensor([3.0, 0.0, 1.0])
+IGNORE = torch.tensor([[True, False, False], [False, True, False], [False, False, False], [True, True, True]])
 LOSSES: dict[str, Callable[[Tensor], Tensor]] = {
+    "ignored": lambda logits: cross_entropy(
+        logits,
+        torch.tensor([0, 255, 1, 255], dtype=torch.uint8, device=logits.device),
+        ignore_index=255,
+        sample_weight=COUNTS.to(logits.device),
+        reduction="none",
+    ),
+    "binary weighted": lambda logits: binary_cross_entropy(
+        logits,
+        torch.full_like(logits, 0.25),
+        pos_weight=POSITIVES.to(logits.device),
+        ignore=IGNORE.to(logits.device),
+        sample_weight=COUNTS.to(logits.device),
+        reduction="none",
+    ),
     "labels": lambda logits: cross_entropy(logits, torch.tensor([0, 2, 1, 1], device=logits.device), reduction="none"),
     "smoothed": lambda logits: cross_entropy(logits, torch.tensor([0, 2, 1, 1], device=logits.device), label_smoothing=0.2, reduction="none"),
     "probs": lambda logits: cross_entropy(logits, torch.full_like(logits, 1 / 3), weight=torch.tensor([1.0, 2.0, 0.5]), reduction="none"),
@@ -353,7 +499,40 @@ WRONG: list[tuple[str, type[Exception], str, Callable[[], Tensor]]] = [
         r"`targets` should lie in \[0, 1\]; found values from -1 to -1",
         lambda: binary_cross_entropy(HALVES, -torch.ones(4, 2)),
     ),
-    ("binary weight", ValueError, r"`weight` should have shape \(4, 2\)", lambda: binary_cross_entropy(HALVES, HALVES, weight=torch.ones(2))),
+    (
+        "binary weight",
+        ValueError,
+        r"`weight` should have shape \(\) or \(2,\) or \(4, 2\); found \(4,\)",
+        lambda: binary_cross_entropy(HALVES, HALVES, weight=torch.ones(4)),
+    ),
+    ("positives", ValueError, "`pos_weight` should be at least 0", lambda: binary_cross_entropy(HALVES, HALVES, pos_weight=-torch.ones(2))),
+    (
+        "endless positives",
+        ValueError,
+        "`pos_weight` should be finite",
+        lambda: binary_cross_entropy(HALVES, HALVES, pos_weight=torch.full((2,), INF)),
+    ),
+    ("integer mask", TypeError, "`ignore` should have the dtype torch.bool", lambda: binary_cross_entropy(HALVES, HALVES, ignore=HALVES.long())),
+    ("mask shape", ValueError, "`ignore` should have shape", lambda: binary_cross_entropy(HALVES, HALVES, ignore=torch.ones(4, dtype=torch.bool))),
+    ("sample weights", ValueError, "`sample_weight` should have shape", lambda: binary_cross_entropy(HALVES, HALVES, sample_weight=torch.ones(2))),
+    (
+        "ignored probabilities",
+        ValueError,
+        "`ignore_index` should be None where `targets` are probabilities, whose `sample_weight` may be 0; found 255",
+        lambda: cross_entropy(HALVES, HALVES, ignore_index=255),
+    ),
+    (
+        "ignored fraction",
+        TypeError,
+        "`ignore_index` should be an integer or None; found float",
+        lambda: cross_entropy(HALVES, HALVES, ignore_index=1.0),  # type: ignore[arg-type]
+    ),
+    (
+        "a label that is neither a class nor ignored",
+        ValueError,
+        r"`targets` should lie in \[0, 2\); found values from 0 to 255",
+        lambda: cross_entropy(HALVES, torch.tensor([0, 1, 255, 254]), ignore_index=254),
+    ),
     ("binary smoothing", ValueError, "`label_smoothing` should lie in", lambda: binary_cross_entropy(HALVES, HALVES, label_smoothing=-0.1)),
     ("binary reduction", ValueError, "`reduction` should be one of", lambda: binary_cross_entropy(HALVES, HALVES, reduction="")),  # type: ignore[arg-type]
     ("divergence of logits", ValueError, r"`p` should lie in \[0, 1\]", lambda: kl_divergence(torch.tensor([2.0, -1.0]), torch.tensor([0.5, 0.5]))),
@@ -393,7 +572,10 @@ def test_binary_at_infinite_logits_where_values_cannot_be_read() -> None:
 
 BY_LABEL: dict[str, Callable[..., Tensor]] = {
     "cross-entropy": cross_entropy,
-    "smoothed": lambda logits, labels: cross_entropy(logits, labels, label_smoothing=0.1),
+    "smoothed": lambda logits, labels, **options: cross_entropy(logits, labels, label_smoothing=0.1, **options),
+    "weighted": lambda logits, labels, **options: focal.softmax_focal_loss(
+        logits, labels, weight=torch.linspace(1, 2, logits.shape[min(logits.ndim - 1, 1)], dtype=torch.float64), **options
+    ),
     "generalized": generalized_cross_entropy,
     "focal": focal.softmax_focal_loss,
     "Crammer-Singer": multiclass.crammer_singer,
@@ -405,6 +587,55 @@ BY_LABEL: dict[str, Callable[..., Tensor]] = {
     "backward": privacy.RandomizedResponse(1.0, 3).backward_loss,
 }
 by_label = pytest.mark.parametrize("loss", BY_LABEL.values(), ids=BY_LABEL.keys())
+
+
+@by_label
+def test_ignored_is_left_out_of_every_loss_over_labels(loss: Callable[..., Tensor], generator: torch.Generator) -> None:
+    """As if it had not been there, whatever its logits: NaN, and infinite ones."""
+    logits, labels = draw(generator, 6, 3), draw_labels(generator, 3, 6)
+    keep = torch.tensor([True, False, True, True, False, True])
+    there = logits[keep].requires_grad_()
+    logits[1], logits[4] = math.nan, INF
+    marked, leaf = torch.where(keep, labels, 255), logits.requires_grad_()
+    for dtype in (torch.int64, torch.uint8):
+        for reduction in ("mean", "sum"):
+            found = loss(leaf, marked.to(dtype), ignore_index=255, reduction=reduction)
+            expected = loss(there, labels[keep], reduction=reduction)
+            assert_near(found, expected)
+            (slope,) = torch.autograd.grad(found, leaf)
+            assert_near(slope[keep], torch.autograd.grad(expected, there)[0])
+            assert not bool(slope[~keep].any())  # nor NaN
+    assert not bool(loss(leaf, marked, ignore_index=255, reduction="none")[~keep].any())
+
+
+@by_label
+def test_a_whole_weight_is_as_many_copies(loss: Callable[..., Tensor], generator: torch.Generator) -> None:
+    logits, labels, counts = draw(generator, 6, 3).requires_grad_(), draw_labels(generator, 3, 6), torch.tensor([1, 0, 3, 2, 1, 4])
+    for reduction in ("mean", "sum"):
+        found = loss(logits, labels, sample_weight=counts, reduction=reduction)
+        copied = loss(logits.repeat_interleave(counts, 0), labels.repeat_interleave(counts, 0), reduction=reduction)
+        assert_near(found, copied)
+        assert_near(*(torch.autograd.grad(value, logits)[0] for value in (found, copied)))
+    assert_near(loss(logits, labels, sample_weight=counts, reduction="none"), counts * loss(logits, labels, reduction="none"))
+
+
+@by_label
+def test_ignored_compiled_and_mapped(loss: Callable[..., Tensor], generator: torch.Generator) -> None:
+    logits, labels = draw(generator, 6, 3), draw_labels(generator, 3, 6)
+    labels[2:4] = -100
+    weight = draw(generator, 6).abs()
+    heeding = lambda logits, labels, weight: loss(logits, labels, ignore_index=-100, sample_weight=weight)  # noqa: E731
+    expected = heeding(logits, labels, weight)
+    torch.compiler.reset()
+    assert_near(torch.compile(heeding, backend="aot_eager", fullgraph=True)(logits, labels, weight), expected)
+    stack = [torch.stack([one, one.flip(0)]) for one in (logits, labels, weight)]
+    assert_near(torch.func.vmap(heeding)(*stack), expected.expand(2))
+    with pytest.raises(ValueError, match=r"should lie in \[0, 3\); found values from -100 to"):
+        loss(logits, labels)
+    with pytest.raises(ValueError, match=r"should lie in \[0, 3\); found values from -100 to"):
+        loss(logits, labels, ignore_index=255)
+    with pytest.raises(RuntimeError, match=r"should lie in \[0, 3\)"):
+        torch.compile(lambda s, y: loss(s, y, ignore_index=255), backend="aot_eager", fullgraph=True)(logits, labels)
 
 
 class Renamed(Tensor):

@@ -102,6 +102,7 @@ def test_first_and_second_derivatives(gamma: float, generator: torch.Generator) 
         lambda x: focal.sigmoid_focal_loss(x, quality, gamma=gamma),
         lambda x: focal.quality_focal_loss(x, quality, beta=gamma, reduction="none"),
         lambda x: focal.varifocal_loss(x, quality, gamma=gamma, reduction="none"),
+        lambda x: focal.asymmetric_loss(x, quality, gamma_negative=gamma, gamma_positive=1.5 * gamma, reduction="none"),
         lambda x: focal.softmax_focal_loss(x.view(2, 3), labels, gamma=gamma, reduction="none"),
     ):
         assert torch.autograd.gradcheck(function, logits)
@@ -180,6 +181,221 @@ def test_recover_eta_at_the_ends() -> None:
     assert_near(focal.recover_eta(torch.linspace(0, 1, 11), gamma=0.0), torch.linspace(0, 1, 11))
 
 
+# --- many labels: the asymmetric loss ------------------------------------------------------------------------------------------------------------
+
+
+def ridnik(logits: np.ndarray, targets: np.ndarray, gamma_negative: float, gamma_positive: float, clip: float) -> np.ndarray:
+    """The paper's formula, as it stands there."""
+    p = 1 / (1 + np.exp(-logits))
+    shifted = np.maximum(p - clip, 0)
+    positive, negative = (1 - p) ** gamma_positive * np.log(p), shifted**gamma_negative * np.log(1 - shifted)
+    return -targets * positive - (1 - targets) * negative
+
+
+def authors(logits: Tensor, targets: Tensor, gamma_negative: float, gamma_positive: float, clip: float) -> Tensor:
+    """What their code computes for hard targets, with its floor under the logarithms."""
+    p, q = logits.sigmoid(), (1 - logits.sigmoid() + clip).clamp(max=1)
+    chosen = torch.where(targets > 0, p, q)
+    return -chosen.clamp(min=1e-8).log() * (1 - chosen) ** torch.where(targets > 0, gamma_positive, gamma_negative)
+
+
+ASYMMETRIES = [(4.0, 1.0, 0.05), (4.0, 0.0, 0.2), (2.0, 2.0, 0.0), (0.0, 0.0, 0.05), (1.0, 0.5, 0.6), (0.0, 0.0, 0.0)]
+
+
+@pytest.mark.parametrize(("gamma_negative", "gamma_positive", "clip"), ASYMMETRIES)
+def test_asymmetric_is_the_papers_formula_and_the_authors_code(
+    gamma_negative: float, gamma_positive: float, clip: float, device: torch.device, real_dtype: torch.dtype, generator: torch.Generator
+) -> None:
+    logits, soft = draw(400, generator, soft=True)
+    options = {"gamma_negative": gamma_negative, "gamma_positive": gamma_positive, "clip": clip}
+    hard = (soft > 0.7).double()
+    for targets in (hard, soft):
+        found = focal.asymmetric_loss(logits.to(device, real_dtype), targets.to(device, real_dtype), reduction="none", **options)
+        expected = ridnik(logits.numpy(), targets.numpy(), gamma_negative, gamma_positive, clip)
+        assert found.dtype == real_dtype
+        assert_near(found, torch.from_numpy(expected))
+    ours = with_gradient(lambda x: focal.asymmetric_loss(x, hard, reduction="sum", **options), logits)
+    theirs = with_gradient(lambda x: authors(x, hard, **options).sum(), logits)
+    for mine, other in zip(ours, theirs, strict=True):
+        assert_near(mine, other)
+
+
+@pytest.mark.parametrize(("gamma_negative", "gamma_positive", "clip"), [*ASYMMETRIES, (0.5, 0.25, 1e-50), (4.0, 1.0, 1.0)])
+def test_asymmetric_in_one_pass_is_the_plain_formula(
+    gamma_negative: float, gamma_positive: float, clip: float, real_dtype: torch.dtype, generator: torch.Generator
+) -> None:
+    """Value and slope, far out too; a truth that wants a gradient is computed with plainly. Infinite logits go there by themselves."""
+    logits, targets = draw(2 * PIECE + 77, generator, soft=True)
+    logits[:8], logits[-3:] = torch.tensor([1e4, -1e4, 3e38, -3e38, 95.0, -95.0, 20.0, -20.0]), torch.tensor([math.inf, -math.inf, math.inf])
+    targets[-3:] = torch.tensor([1.0, 0.0, 1.0])
+    logits, targets = logits.to(real_dtype), targets.to(real_dtype)
+    options = {"gamma_negative": gamma_negative, "gamma_positive": gamma_positive, "clip": clip}
+    for size in (slice(None), slice(-3), slice(2000)):
+        found = with_gradient(lambda x: focal.asymmetric_loss(x, targets[size], reduction="none", **options), logits[size])  # noqa: B023
+        plain = with_gradient(lambda x: focal.asymmetric_loss(x, targets[size].clone().requires_grad_(), reduction="none", **options), logits[size])  # noqa: B023
+        assert not bool(found[1].isnan().any())
+        for mine, other in zip(found, plain, strict=True):
+            torch.testing.assert_close(
+                mine, other, rtol=1e-11 if real_dtype == torch.float64 else 3e-5, atol=1e-13 if real_dtype == torch.float64 else 1e-6
+            )
+
+
+def test_asymmetric_by_hand() -> None:
+    """p = 0.5: (1 − p) ln 2 for what is there, 0.45⁴ · −ln 0.55 for what is not; p = 0.05 and less is not there for nothing."""
+    edge = math.log(0.05 / 0.95)
+    logits = torch.tensor([0.0, 0.0, edge - 1e-9, -3.0, 40.0], dtype=torch.float64)
+    found = focal.asymmetric_loss(logits, torch.tensor([1, 0, 0, 0, 0]), reduction="none")
+    assert found.tolist() == pytest.approx([0.5 * math.log(2), 0.45**4 * -math.log(0.55), 0.0, 0.0, 0.95**4 * -math.log(0.05)], abs=1e-15)
+    assert found[2:4].tolist() == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("clip", [0.0, 1e-30, 0.05])
+@pytest.mark.parametrize("target", [0, 1])
+def test_asymmetric_at_extremes_is_the_formula_in_many_digits(target: int, clip: float, real_dtype: torch.dtype) -> None:
+    """Value and slope, relative to themselves; in float64 and float32 the plain formula is 0, ∞ or NaN at half of these logits."""
+    mpmath = pytest.importorskip("mpmath", reason="an extra, absent where the core is tested alone")
+    scores = [-1e4, -700.0, -90.0, -30.0, -2.75, 0.0, 5.0, 18.0, 40.0, 100.0, 1e4]
+    if real_dtype == torch.float32:  # powers of what is below 1e-38 end there
+        scores = [score for score in scores if clip or target or not -100 < score < -20]
+        scores = [score for score in scores if clip != 1e-30 or score != 100]
+    logits, targets = torch.tensor(scores, dtype=real_dtype), torch.full((len(scores),), float(target), dtype=real_dtype)
+
+    def exact(score: object) -> object:
+        miss = 1 / (1 + mpmath.exp(score))  # 1 − p
+        if target:
+            return -miss * mpmath.log(1 / (1 + mpmath.exp(-score)))
+        shifted = max(1 - miss - mpmath.mpf(clip), mpmath.mpf(0))
+        return -(shifted**4) * mpmath.log(1 - shifted)
+
+    values, steep = [], []
+    for score in map(mpmath.mpf, logits.tolist()):
+        with mpmath.workdps(150 + int(abs(score) / 2)):  # e^-10,000 beside 1
+            step = mpmath.mpf(10) ** -50
+            values.append(float(exact(score)))
+            steep.append(float((exact(score + step) - exact(score - step)) / (2 * step)))
+    tiny, close = torch.finfo(real_dtype).tiny, 1e-12 if real_dtype == torch.float64 else 2e-5
+    for wanting in (False, True):  # in one pass; by the plain formula
+        found, slopes = with_gradient(
+            lambda x: focal.asymmetric_loss(x, targets.clone().requires_grad_(wanting), clip=clip, reduction="none"),  # noqa: B023
+            logits,
+        )
+        for loss, slope, value, steepness in zip(found.tolist(), slopes.tolist(), values, steep, strict=True):
+            assert loss == pytest.approx(value, rel=close, abs=tiny)
+            assert slope == pytest.approx(steepness, rel=10 * close, abs=1e4 * tiny)
+
+
+def test_asymmetric_becomes_its_kin(generator: torch.Generator) -> None:
+    """Without clipping and of one gamma it is the focal loss; of gamma 0 binary cross-entropy, of soft targets too."""
+    logits, targets = draw(200, generator)
+    for gamma in GAMMAS:
+        same = focal.asymmetric_loss(logits, targets, gamma_negative=gamma, gamma_positive=gamma, clip=0.0, reduction="none")
+        assert_near(same, focal.sigmoid_focal_loss(logits, targets, gamma=gamma, reduction="none"))
+    soft = 0.2 + 0.6 * targets
+    plain = focal.asymmetric_loss(logits, soft, gamma_negative=0.0, gamma_positive=0.0, clip=0.0, reduction="none")
+    assert_near(plain, crossentropy.binary_cross_entropy(logits, soft, reduction="none"))
+
+
+def test_asymmetric_where_the_authors_code_has_no_gradient_left() -> None:
+    """A positive held to be impossible: a slope of −1 here; there the logarithm's floor of 1e-8 has none."""
+    logit, target = torch.tensor([-30.0], dtype=torch.float64), torch.ones(1)
+    value, slope = with_gradient(lambda x: focal.asymmetric_loss(x, target, gamma_positive=0.0), logit)
+    assert (float(value), float(slope)) == (pytest.approx(30.0, abs=1e-9), pytest.approx(-1.0, abs=1e-9))
+    value, slope = with_gradient(lambda x: authors(x, target, 4.0, 0.0, 0.05), logit)
+    assert (float(value), float(slope)) == (pytest.approx(8 * math.log(10), abs=1e-6), 0.0)
+
+
+def test_an_infinite_logit_of_what_is_not_there_costs_at_most_the_clips_logarithm() -> None:
+    logits, targets = torch.tensor([math.inf, -math.inf, math.inf, -math.inf]), torch.tensor([1.0, 0.0, 0.0, 1.0])
+    for call in (lambda: focal.asymmetric_loss(logits, targets, reduction="none"), lambda: torch.func.vmap(focal.asymmetric_loss)(logits, targets)):
+        assert call().tolist() == [0.0, 0.0, pytest.approx(0.95**4 * -math.log(0.05), rel=1e-6), math.inf]
+    leaf = logits[:3].clone().requires_grad_()
+    focal.asymmetric_loss(leaf, targets[:3]).backward()
+    assert leaf.grad.tolist() == [0.0, 0.0, 0.0]
+
+
+def test_asymmetric_losses_are_never_negative(dtype: torch.dtype) -> None:
+    """Also right above the clip, where ln(1 − p + m) is the logarithm of almost 1."""
+    logits = (math.log(0.05 / 0.95) + torch.linspace(-1e-3, 1e-3, 4001)).to(dtype)
+    for gamma in (0.0, 0.5, 4.0):
+        assert bool((focal.asymmetric_loss(logits, torch.zeros(4001), gamma_negative=gamma, reduction="none") >= 0).all())
+
+
+# --- what is ignored, and what weighs how much ---------------------------------------------------------------------------------------------------
+
+ELEMENTWISE: dict[str, tuple[Callable[..., Tensor], Callable[[Tensor, Tensor], Tensor]]] = {  # a loss, and its plain formula
+    "sigmoid": (focal.sigmoid_focal_loss, lambda x, t: torchvision_focal(x, t, 2.0, None)),
+    "quality": (focal.quality_focal_loss, lambda x, t: mmdetection_quality_focal(x, t, 2.0)),
+    "varifocal": (focal.varifocal_loss, lambda x, t: mmdetection_varifocal(x, t, 0.75, 2.0)),
+    "asymmetric": (focal.asymmetric_loss, lambda x, t: authors(x, t, 4.0, 1.0, 0.05)),
+    "binary cross-entropy": (crossentropy.binary_cross_entropy, lambda x, t: F.binary_cross_entropy_with_logits(x, t, reduction="none")),
+}
+elementwise = pytest.mark.parametrize("name", ELEMENTWISE)
+
+
+@elementwise
+@pytest.mark.parametrize("shape", [(60,), (60, 4)], ids=["examples", "examples and labels"])
+def test_ignored_and_weighted_elements_are_the_plain_formula(name: str, shape: tuple[int, ...], generator: torch.Generator) -> None:
+    """Value and gradient of Σ w l / Σ w over what is there; targets that are ignored may be 255, and logits NaN."""
+    loss, plain = ELEMENTWISE[name]
+    logits, targets = (values.view(shape) for values in draw(math.prod(shape), generator))
+    ignore, weight = torch.rand(shape, generator=generator) < 0.3, torch.rand(60, generator=generator, dtype=torch.float64)
+    marked, leaf = targets.masked_fill(ignore, 255), logits.masked_fill(ignore, math.nan).requires_grad_()
+    laid = weight.view(60, *[1] * (len(shape) - 1)).expand(shape).masked_fill(ignore, 0.0)
+    there = logits.clone().requires_grad_()
+    losses = plain(there, targets)
+    for found, expected in (
+        (loss(leaf, marked, ignore=ignore), losses[~ignore].mean()),
+        (loss(leaf, marked.to(torch.uint8), ignore=ignore, reduction="sum"), losses[~ignore].sum()),
+        (loss(leaf, marked, ignore=ignore, sample_weight=weight), (laid * losses).sum() / laid.sum()),
+        (loss(leaf, marked, ignore=ignore, sample_weight=laid, reduction="none"), laid * losses),
+    ):
+        assert_near(found, expected)
+        slope = torch.autograd.grad(found.sum(), leaf, retain_graph=True)[0]
+        assert_near(slope, torch.autograd.grad(expected.sum(), there, retain_graph=True)[0])
+    found, expected = loss(there, targets, sample_weight=weight), (weight @ losses).sum() / (weight.sum() * losses[0].numel())
+    for value, other in zip((found, *torch.autograd.grad(found, there)), (expected, *torch.autograd.grad(expected, there)), strict=True):
+        assert_near(value, other)
+
+
+@elementwise
+def test_where_every_element_is_ignored_there_is_no_loss(name: str) -> None:
+    leaf = torch.full((3, 2), math.nan, requires_grad=True)
+    for options in ({}, {"sample_weight": torch.ones(3)}):
+        for reduction in ("mean", "sum"):
+            loss = ELEMENTWISE[name][0](leaf, torch.full((3, 2), 255), ignore=torch.ones(3, 2, dtype=torch.bool), reduction=reduction, **options)
+            assert float(loss.detach()) == 0
+            assert not bool(torch.autograd.grad(loss, leaf)[0].any())
+    with pytest.raises(ValueError, match=r"should lie in \[0, 1\]"):
+        ELEMENTWISE[name][0](leaf, torch.full((3, 2), 255), ignore=torch.tensor([[True, True], [True, True], [True, False]]))
+
+
+@elementwise
+def test_ignored_elements_of_many_pieces_compiled_and_mapped(name: str, generator: torch.Generator) -> None:
+    loss = ELEMENTWISE[name][0]
+    logits, targets = draw(3 * PIECE + 5, generator)
+    ignore, weight = torch.rand(logits.shape, generator=generator) < 0.5, torch.rand(logits.shape, generator=generator, dtype=torch.float64)
+    expected = with_gradient(lambda x: (weight * ELEMENTWISE[name][1](x, targets))[~ignore].sum() / weight[~ignore].sum(), logits)
+    call = lambda x, t, i, w: loss(x, t, ignore=i, sample_weight=w)  # noqa: E731
+    torch.compiler.reset()
+    for run in (call, torch.compile(call, backend="aot_eager", fullgraph=True)):
+        for mine, other in zip(with_gradient(lambda x: run(x, targets, ignore, weight), logits), expected, strict=True):  # noqa: B023
+            assert_near(mine, other)
+    parts = [values[:20].view(4, 5) for values in (logits, targets, ignore, weight)]
+    assert_near(torch.func.vmap(call)(*parts), torch.stack([call(*(part[i] for part in parts)) for i in range(4)]))
+
+
+def test_softmax_focal_over_what_is_there(generator: torch.Generator) -> None:
+    logits, labels = torch.randn(5, 4, 3, generator=generator, dtype=torch.float64), torch.randint(0, 4, (5, 3), generator=generator)
+    labels[1:3] = 255
+    weight, keep = torch.rand(4, generator=generator, dtype=torch.float64), labels != 255
+    probs = logits.movedim(1, -1)[keep].softmax(1).gather(1, labels[keep][:, None])[:, 0]
+    losses = -((1 - probs) ** 2) * probs.log()
+    assert_near(focal.softmax_focal_loss(logits, labels, ignore_index=255), losses.mean())
+    assert_near(focal.softmax_focal_loss(logits, labels, ignore_index=255, weight=weight), (weight[labels[keep]] * losses).mean())
+    found = focal.softmax_focal_loss(logits, labels, ignore_index=255, sample_weight=weight[labels.clamp(max=3)])
+    assert_near(found, (weight[labels[keep]] * losses).sum() / weight[labels[keep]].sum())
+
+
 @pytest.mark.parametrize("gamma", [0.25, 0.5, 2.0])
 def test_extremes_are_finite(gamma: float, device: torch.device, dtype: torch.dtype) -> None:
     scores = torch.tensor([-1e4, -100.0, -20.0, 0.0, 20.0, 100.0, 1e4]).to(device, dtype)
@@ -193,6 +409,10 @@ def test_extremes_are_finite(gamma: float, device: torch.device, dtype: torch.dt
         focal.quality_focal_loss(logits, targets, beta=gamma, reduction="none"),
         focal.varifocal_loss(logits, targets, gamma=gamma, reduction="none"),
         focal.softmax_focal_loss(pairs, labels, gamma=gamma, reduction="none"),
+        *(
+            focal.asymmetric_loss(logits, targets, gamma_negative=gamma, gamma_positive=gamma / 2, clip=clip, reduction="none")
+            for clip in (0.0, 1e-50, 0.05, 1.0)
+        ),
     ):
         (gradient,) = torch.autograd.grad(losses.float().sum(), logits, create_graph=True)
         (curvature,) = torch.autograd.grad(gradient.float().sum(), logits)
@@ -378,7 +598,13 @@ PAIRED: dict[str, Callable[..., Tensor]] = {
     "weighted": lambda logits, targets, **options: focal.sigmoid_focal_loss(logits, targets, gamma=5.0, alpha=0.25, **options),
     "quality": lambda logits, quality, **options: focal.quality_focal_loss(logits, quality, beta=3.0, **options),
     "varifocal": lambda logits, quality, **options: focal.varifocal_loss(logits, quality, alpha=2.0, gamma=3.0, **options),
+    "asymmetric": lambda logits, targets, **options: focal.asymmetric_loss(
+        logits, targets, gamma_negative=3.0, gamma_positive=0.5, clip=0.0, **options
+    ),
     "binary cross-entropy": crossentropy.binary_cross_entropy,
+    "binary cross-entropy, positives weighted": lambda logits, targets, **options: crossentropy.binary_cross_entropy(
+        logits, targets, pos_weight=torch.tensor(2.0), **options
+    ),
 }
 paired = pytest.mark.parametrize("loss", PAIRED.values(), ids=PAIRED.keys())
 
@@ -544,6 +770,21 @@ def test_bad_arguments_are_named() -> None:
         focal.varifocal_loss(logits, logits, alpha=-1)
     with pytest.raises(ValueError, match=r"`labels` should lie in \[0, 4\)"):
         focal.softmax_focal_loss(logits, torch.tensor(4))
-    for loss in (focal.sigmoid_focal_loss, focal.quality_focal_loss, focal.varifocal_loss):
+    for options, message in (
+        ({"gamma_negative": -0.1}, "`gamma_negative` should be finite and at least 0"),
+        ({"gamma_positive": -0.1}, "`gamma_positive` should be finite and at least 0"),
+        ({"clip": 1.5}, r"`clip` should lie in \[0, 1\]"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            focal.asymmetric_loss(logits, logits, **options)
+    with pytest.raises(ValueError, match=r"`targets` should lie in \[0, 1\]"):
+        focal.asymmetric_loss(logits, logits - 1)
+    for loss in (focal.sigmoid_focal_loss, focal.quality_focal_loss, focal.varifocal_loss, focal.asymmetric_loss):
         with pytest.raises(ValueError, match="`reduction` should be one of"):
             loss(logits, logits, reduction="average")
+        with pytest.raises(TypeError, match=r"`ignore` should have the dtype torch\.bool; found torch\.int64"):
+            loss(logits, logits, ignore=logits.long())
+        with pytest.raises(ValueError, match=r"`ignore` should have shape \(4,\)"):
+            loss(logits, logits, ignore=torch.zeros(1, dtype=torch.bool))
+        with pytest.raises(ValueError, match="`sample_weight` should be at least 0"):
+            loss(logits, logits, sample_weight=logits - 1)

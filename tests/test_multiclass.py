@@ -54,6 +54,54 @@ def test_crammer_singer_is_scikit_learns_hinge(generator: torch.Generator) -> No
     assert float(crammer_singer(logits, labels)) == pytest.approx(hinge_loss(labels.numpy(), logits.numpy(), labels=range(5)), abs=1e-12)
 
 
+def test_weights_are_torchs_and_scikit_learns(generator: torch.Generator) -> None:
+    """Of classes in value and gradient, with torch's mean; of examples with scikit-learn's, which is the mean over the class weights met, too."""
+    logits, labels = draw(generator)
+    logits.requires_grad_()
+    by_class, by_example = torch.rand(5, generator=generator, dtype=torch.float64), torch.rand(40, generator=generator, dtype=torch.float64)
+    for reduction in ("mean", "sum", "none"):
+        ours = weston_watkins(logits, labels, weight=by_class, reduction=reduction)
+        peer = 5 * F.multi_margin_loss(logits, labels, weight=by_class, reduction=reduction)
+        assert_near(ours, peer)
+        assert_near(*(torch.autograd.grad(value.sum(), logits)[0] for value in (ours, peer)))
+    for weight in (by_example, by_class[labels]):
+        expected = hinge_loss(labels.numpy(), logits.detach().numpy(), labels=range(5), sample_weight=weight.numpy())
+        assert float(crammer_singer(logits, labels, sample_weight=weight).detach()) == pytest.approx(expected, abs=1e-12)
+
+
+@EACH
+def test_ignored_pixels_and_weights_by_loops(loss, generator: torch.Generator) -> None:
+    """Maps with labels that are left out, NaN and all, a weight for each class, and one for each pixel or image."""
+    maps = torch.randn(2, 3, 4, 5, generator=generator, dtype=torch.float64)
+    labels, by_class = torch.randint(3, (2, 4, 5), generator=generator), torch.tensor([1.0, 0.5, 2.0], dtype=torch.float64)
+    labels[0, :2] = 255
+    maps[0, :, 0] = math.nan
+    maps.requires_grad_()
+    for shape in ((2,), (2, 4, 5)):
+        weight = torch.rand(shape, generator=generator, dtype=torch.float64)
+        total = count = 0.0
+        for n, i, j in np.ndindex(2, 4, 5):
+            if labels[n, i, j] != 255:
+                own = float(weight[n] if weight.ndim == 1 else weight[n, i, j])
+                label = int(labels[n, i, j])
+                total += own * float(by_class[label]) * by_loops(loss.__name__, maps[n, :, i, j].tolist(), label)
+                count += own
+        found = loss(maps, labels, weight=by_class, ignore_index=255, sample_weight=weight)
+        assert float(found.detach()) == pytest.approx(total / count, abs=1e-12)
+        (slope,) = torch.autograd.grad(found, maps)
+        assert not bool(slope[0, :, :2].any())
+        assert bool(slope.isfinite().all())
+
+
+@EACH
+def test_a_class_that_weighs_nothing_costs_nothing_however_far(loss) -> None:
+    logits = torch.tensor([[0.0, math.inf]], requires_grad=True)
+    value = loss(logits, torch.tensor([0]), weight=torch.tensor([0.0, 1.0]))
+    value.backward()
+    assert float(value.detach()) == 0
+    assert not bool(logits.grad.nan_to_num(0.0, 1.0, 1.0).any())
+
+
 @EACH
 def test_two_classes_are_the_binary_hinge(loss, generator: torch.Generator) -> None:
     """With scores (-s, s): the gap is 2s; Lee-Lin-Wahba sees s itself."""

@@ -83,6 +83,23 @@ def test_forward_loss_is_the_cross_entropy_of_the_report(mechanism: RandomizedRe
     assert_near(mechanism.forward_loss(logits, noisy, reduction="none"), -reported[torch.arange(20), noisy].log(), real_dtype)
 
 
+def test_who_does_not_report_is_left_out(mechanism: RandomizedResponse, generator: torch.Generator) -> None:
+    """The losses of the transition matrix, over the weights of those who reported."""
+    k = mechanism.num_classes
+    logits = torch.randn(20, k, dtype=torch.float64, generator=generator)
+    noisy, weight = torch.randint(0, k, (20,), generator=generator), torch.rand(20, dtype=torch.float64, generator=generator)
+    noisy[::3] = -1
+    there = noisy >= 0
+    losses = -logits.log_softmax(dim=1)[there] @ torch.linalg.inv(mechanism.transition).T
+    forward = -(logits.softmax(dim=1)[there] @ mechanism.transition).log()
+    rows = torch.arange(int(there.sum()))
+    for found, each in (
+        (mechanism.forward_loss(logits, noisy, ignore_index=-1, sample_weight=weight), forward[rows, noisy[there]]),
+        (mechanism.backward_loss(logits, noisy, ignore_index=-1, sample_weight=weight), losses[rows, noisy[there]]),
+    ):
+        torch.testing.assert_close(found, (weight[there] * each).sum() / weight[there].sum(), rtol=1e-10, atol=1e-10)
+
+
 def test_forward_loss_is_bounded_where_cross_entropy_is_not(mechanism: RandomizedResponse) -> None:
     logits = torch.zeros(1, mechanism.num_classes, dtype=torch.float64)
     logits[0, 0] = 1e4

@@ -69,6 +69,20 @@ def test_spherical_is_the_plain_formula_and_proper(generator: torch.Generator) -
     assert float(grid[risk.argmin()]) == pytest.approx(0.7, abs=1e-9)
 
 
+@pytest.mark.parametrize("loss", [spherical_loss, sparsemax_loss], ids=lambda loss: loss.__name__)
+def test_weights_of_classes_and_of_examples(loss: Callable[..., Tensor], generator: torch.Generator) -> None:
+    """w_y l; over the number of losses that are not ignored, or over their weights. The losses themselves are held above and below."""
+    logits, labels, weight = draw(generator, 8, 3), torch.tensor([0, 1, 2, 9, 1, 0, 9, 2]), torch.tensor([1.0, 0.25, 3.0], dtype=torch.float64)
+    keep, by_example = labels != 9, torch.arange(8)
+    losses = loss(logits[keep], labels[keep], reduction="none")
+    weighted = weight[labels[keep]] * losses
+    assert_near(loss(logits, labels, weight=weight, ignore_index=9), weighted.sum() / 6)
+    found = loss(logits, labels, weight=weight, ignore_index=9, sample_weight=by_example)
+    assert_near(found, (by_example[keep] * weighted).sum() / by_example[keep].sum())
+    mean = loss(logits[keep], labels[keep], sample_weight=weight[labels[keep]])
+    assert_near(mean, np.average(losses.numpy(), weights=weight[labels[keep]].numpy()) * torch.ones((), dtype=torch.float64))
+
+
 def test_sparsemax_is_the_nearest_point_of_the_simplex(generator: torch.Generator) -> None:
     logits = draw(generator, 200, 6, scale=2.0)
     nearest = torch.as_tensor(np.stack([nearest_on_simplex(row) for row in logits.numpy()]))

@@ -19,6 +19,7 @@ from lossbook._core.checks import (
     wrong_value,
 )
 from lossbook._core.reduction import laid_out
+from lossbook._core.stable import left_out, times_log
 
 # For torch's `ignore_index`, which is -100 unless said: a label that is out of range should be an error wherever values can't be checked, too.
 NO_LABEL = torch.iinfo(torch.int64).min
@@ -48,31 +49,43 @@ def check_class_labels(parameter: str, labels: Tensor, logits: Tensor, *, ignore
 
 
 class Kept(NamedTuple):
-    """What is left of logits and labels where some labels are ignored: these have logits of 0 and the label 0, so that no NaN comes from them."""
+    """What is left of logits and labels where some are ignored or weigh 0: these have the label 0, and logits that no NaN comes from."""
 
     logits: Tensor
-    labels: Tensor  # int64
+    labels: Tensor  # int64; or probabilities, as they are
     weight: Tensor | None  # of each loss, of the labels' shape: 0 where the label is ignored; None where all count alike
 
 
 def kept(logits: Tensor, labels: Tensor, ignore_index: int | None, sample_weight: Tensor | None) -> Kept:
-    """Logits and checked labels without what `ignore_index` takes out, and the weight that each loss has in `reduce`."""
-    labels = labels.long()  # uint8 holds no -100
-    weight = laid_out("sample_weight", sample_weight, logits.select(class_axis("logits", logits), 0))
-    if ignore_index is None:
-        return Kept(logits, labels, weight)
-    ignored = labels == ignore_index
-    weight = (torch.ones_like(labels, dtype=logits.dtype) if weight is None else weight).masked_fill(ignored, 0.0)
-    return Kept(logits.masked_fill(ignored.unsqueeze(class_axis("logits", logits)), 0.0), labels.masked_fill(ignored, 0), weight)
+    """Logits and checked labels without what `ignore_index` and `sample_weight` take out, and the weight that each loss has in `reduce`."""
+    axis, soft = class_axis("logits", logits), labels.dtype.is_floating_point
+    labels = labels if soft else labels.long()  # uint8 holds no -100
+    weight = None if sample_weight is None else laid_out("sample_weight", sample_weight, logits.select(axis, 0))
+    if ignore_index is not None:
+        weight = (torch.ones_like(labels, dtype=logits.dtype) if weight is None else weight).masked_fill(labels == ignore_index, 0.0)
+    if weight is None:
+        return Kept(logits, labels, None)
+    gone = weight == 0
+    return Kept(left_out(logits, gone.unsqueeze(axis)), labels if soft else labels.masked_fill(gone, 0), weight)
 
 
-def check_class_targets(parameter: str, targets: Tensor, logits: Tensor) -> None:
-    """`targets` are class ids, or distributions of the shape of `logits`."""
+def weighted_by_class(losses: Tensor, weight: Tensor | None, seen: Kept) -> Tensor:
+    """Losses times the weight, [K], of the class of their label; 0 · ∞ is 0."""
+    if weight is None:
+        return losses
+    return -times_log(per_class("weight", weight, seen.logits).flatten()[seen.labels], -losses)
+
+
+def check_class_targets(parameter: str, targets: Tensor, logits: Tensor, *, ignore_index: int | None = None) -> None:
+    """`targets` are class ids or `ignore_index`, or distributions of the shape of `logits`, of which none is ignored."""
     axis = class_axis("logits", logits)
     check_real(parameter, targets)
     if not targets.dtype.is_floating_point:
-        check_class_labels(parameter, targets, logits)
+        check_class_labels(parameter, targets, logits, ignore_index=ignore_index)
         return
+    check_ignore_index(ignore_index)
+    if ignore_index is not None:
+        wrong_value("ignore_index", f"be None where `{parameter}` are probabilities, whose `sample_weight` may be 0", ignore_index)
     check_same_shape(parameter, targets, "logits", logits)
     check_distribution(parameter, targets, axis)
 

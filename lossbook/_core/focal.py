@@ -1,13 +1,17 @@
-"""The binary focal loss, element by element: the plain formula, and value and slope in one go."""
+"""The binary focal loss and the asymmetric one, element by element: the plain formula, and value and slope in one go."""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from lossbook._core.checks import check_range
-from lossbook._core.stable import bernoulli_costs
+from lossbook._core.stable import bernoulli_costs, log_sigmoid, logaddexp, times_log
 
 SETTLED = 1000.0  # e^-1000 is 0 in every dtype
 
@@ -68,3 +72,48 @@ def _soft_focal_and_slope(logits: Tensor, targets: Tensor, scale: float, *, gamm
     drift = probs * (-logits).sigmoid() * (1 - 2 * targets) / floor(unlikely)
     weights = unlikely**gamma * (scale if alpha is None else scale * (alpha * targets + (1 - alpha) * (1 - targets)))
     return weights * costs, weights * (probs - targets + gamma * (costs * drift))
+
+
+def plain_asymmetric(logits: Tensor, targets: Tensor, *, gamma_negative: float, gamma_positive: float, clip: float) -> Tensor:
+    """−t (1 − p)^γ₊ ln p − (1 − t) r^γ₋ ln(1 − r) with r = (p − m)₊."""
+    miss, absent = (-logits).sigmoid(), log_sigmoid(-logits)
+    shifted = torch.relu(torch.where(logits > 0, 1 - miss, logits.sigmoid()) - clip)  # p from the side on which its slope p (1 − p) keeps its digits
+    if clip > 0:  # 1 − r = 1 − p + m keeps its digits where p is near 1, and its logarithm however small m is
+        absent = logaddexp(absent, torch.full_like(absent, math.log(clip)))
+    absent = torch.where(shifted < 0.5, torch.log1p(-shifted.clamp(max=0.5)), absent)
+    negative = settled(power(shifted, gamma_negative), logits) * absent
+    positive = settled(power(miss, gamma_positive), logits) * log_sigmoid(logits)
+    return -times_log(targets, positive) - times_log(1 - targets, negative)
+
+
+def asymmetric_and_slope(
+    logits: Tensor, targets: Tensor, scale: float, *, gamma_negative: float, gamma_positive: float, clip: float
+) -> tuple[Tensor, Tensor]:
+    """With q = 1 − p and the costs c₊ = −ln p and c₋ = −ln(1 − r) the slope is, where r > 0 or else without its second part,
+    −t q^γ₊ (q + γ₊ p c₊) + (1 − t) r^γ₋ p (γ₋ q c₋ / r + q / (1 − r))."""
+    if logits.device.type != "cpu" or 0 < clip < 1e-30 or not math.isfinite(logits.sum()):  # an m that float32 may not hold, or a logit
+        plain = partial(plain_asymmetric, gamma_negative=gamma_negative, gamma_positive=gamma_positive, clip=clip)
+        return _taped(plain, logits, targets, scale)
+    probs, miss = logits.sigmoid(), (-logits).sigmoid()
+    costs = F.softplus(-logits, threshold=40.0)
+    weights = (targets * scale).mul_(miss**gamma_positive)
+    losses = weights * costs
+    slopes = torch.addcmul(miss, probs, costs, value=gamma_positive).mul_(weights)
+    shifted = (probs - clip).relu_()
+    if clip == 0:
+        costs, ratios = F.softplus(logits, threshold=40.0), torch.ones_like(miss)
+    else:
+        rest = miss + clip
+        costs, ratios = torch.where(shifted < 0.5, torch.log1p(-shifted), rest.log()).neg_(), miss / rest
+    weights = torch.rsub(targets, scale, alpha=scale).mul_(shifted**gamma_negative)
+    weights = weights.masked_fill_(shifted == 0, 0.0) if gamma_negative == 0 else weights
+    ratios.addcdiv_(miss.mul_(costs), floor(shifted), value=gamma_negative)
+    return losses.addcmul_(weights, costs), probs.mul_(weights).mul_(ratios).sub_(slopes)
+
+
+def _taped(plain: Callable[[Tensor, Tensor], Tensor], logits: Tensor, targets: Tensor, scale: float) -> tuple[Tensor, Tensor]:
+    """Losses and slopes by autograd."""
+    with torch.inference_mode(False), torch.enable_grad():
+        leaf = logits.clone().requires_grad_()
+        losses = scale * plain(leaf, targets.clone())
+        return losses.detach(), torch.autograd.grad(losses.sum(), leaf)[0]

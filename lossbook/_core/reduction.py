@@ -46,4 +46,4 @@ def laid_out(parameter: str, weight: Tensor | None, losses: Tensor) -> Tensor | 
         shapes = {(), tuple(losses.shape[:1]), tuple(losses.shape)} - ({()} if losses.ndim else set())
         wrong_value(parameter, "have shape " + " or ".join(map(str, sorted(shapes))), tuple(weight.shape))
     check_same_device(parameter, weight, "logits", losses)
-    return weight.to(losses.dtype).reshape(*weight.shape, *[1] * (losses.ndim - weight.ndim)).expand(losses.shape)
+    return weight.to(losses.dtype).reshape((*weight.shape, *[1] * (losses.ndim - weight.ndim))).expand(losses.shape)

@@ -31,6 +31,16 @@ def times_log(probs: Tensor, logs: Tensor) -> Tensor:
     return probs * torch.where((probs == 0) & logs.isneginf(), 0.0, logs)
 
 
+def left_out(logits: Tensor, gone: Tensor) -> Tensor:
+    """`logits` with 0 where they are `gone` from the losses, so that no NaN comes from there, in value or gradient.
+
+    Where all are finite they stay as they are: their loss is multiplied by 0, and its gradient with it. A copy would take longer than the loss.
+    """
+    if values_readable(logits) and math.isfinite(logits.detach().sum()):
+        return logits
+    return logits.masked_fill(gone, 0.0)
+
+
 def bernoulli_costs(logits: Tensor, targets: Tensor) -> Tensor:
     """-t ln(sigmoid(s)) - (1 - t) ln(sigmoid(-s)), torch's binary cross-entropy; at an infinite logit, where that is 0 · ∞, it is 0 if the target is
     that very side, and ∞ otherwise."""

@@ -85,7 +85,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {  # by module, the losses that are no fu
     "scoring": ("savage_loss", "spherical_loss", "sparsemax_loss"),
     "reliability": ("brier_score",),
     "multiclass": ("crammer_singer", "weston_watkins", "lee_lin_wahba"),
-    "focal": ("sigmoid_focal_loss", "softmax_focal_loss", "quality_focal_loss", "varifocal_loss"),
+    "focal": ("sigmoid_focal_loss", "softmax_focal_loss", "quality_focal_loss", "varifocal_loss", "asymmetric_loss"),
     "boxes": ("iou_loss", "giou_loss", "diou_loss", "ciou_loss", "smooth_l1"),
     "sets": ("dice_loss", "BoxSetLoss", "MaskSetLoss"),
     "multitask": ("UncertaintyWeighting",),

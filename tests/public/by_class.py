@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import hypothesis.extra.numpy as hnp
@@ -18,16 +19,22 @@ from tests.public.kinds import (
     UNIT,
     Arguments,
     Spec,
+    Weighed,
     always,
     array,
     choice,
     count,
     distributions,
     floats,
+    ignoring,
     labels,
+    laid,
     log_softmax,
     number,
+    sample_weights,
     tensor,
+    weights,
+    whole,
 )
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
@@ -46,14 +53,48 @@ def without_classes(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def labelled(name: str = "labels", elements: st.SearchStrategy[float] = REAL, **more: Any) -> st.SearchStrategy[Arguments]:
-    """Logits and class ids; the parameters in `more` are drawn beside them, and may look at the shape of the logits."""
+    """Logits and class ids, some of them ignored, and weights; the parameters in `more` are drawn beside them, and may look at the logits' shape."""
 
     def draw(shape: tuple[int, ...]) -> st.SearchStrategy[Arguments]:
         further = {key: value(shape) if callable(value) else value for key, value in more.items()}
-        truth = labels(without_classes(shape), shape[axis_of(shape)])
-        return st.fixed_dictionaries({"logits": floats(shape, elements), name: truth, **further})
+        losses = without_classes(shape)
+        drawn = st.fixed_dictionaries({"logits": floats(shape, elements), "sample_weight": sample_weights(losses), **further})
+        truth = labels(losses, shape[axis_of(shape)]).flatmap(ignoring)
+        return st.tuples(drawn, truth).map(lambda both: {**both[0], name: both[1]["labels"], "ignore_index": both[1]["ignore_index"]})
 
     return CLASS_SHAPES.flatmap(draw)
+
+
+def heeding(reference: Callable[..., Array], name: str = "labels") -> Callable[..., Weighed]:
+    """The reference, which knows nothing of what is ignored, with class 0 where it is, and the weights of its losses."""
+
+    def weighed(*, logits: Tensor, ignore_index: int | None, sample_weight: Tensor | None, **rest: Any) -> Weighed:
+        found = laid(sample_weight, without_classes(tuple(logits.shape)))
+        if ignore_index is not None:
+            ids = rest[name].numpy().astype(np.int64)
+            found = np.where(ids == ignore_index, 0.0, found)
+            rest[name] = torch.from_numpy(np.where(ids == ignore_index, 0, ids))
+        return Weighed(reference(logits=logits, **rest), found)
+
+    return weighed
+
+
+def by_class_weight(reference: Callable[..., Array]) -> Callable[..., Array]:
+    """The losses of a reference without weights, times the weight of their label."""
+
+    def weighted(*, labels: Tensor, weight: Tensor | None, **rest: Any) -> Array:
+        losses = reference(labels=labels, **rest)
+        return losses if weight is None else array(weight)[labels.numpy().astype(np.int64)] * losses
+
+    return weighted
+
+
+def nothing_counts(arguments: Arguments) -> bool:
+    """Everything is ignored, or weighs 0."""
+    truth = next(arguments[name] for name in ("labels", "targets", "noisy") if name in arguments)
+    found = laid(arguments["sample_weight"], without_classes(tuple(arguments["logits"].shape)))
+    index = arguments["ignore_index"]
+    return not bool((found if index is None else np.where(truth.numpy().astype(np.int64) == index, 0.0, found)).any())
 
 
 def a_weight(shape: tuple[int, ...]) -> st.SearchStrategy[Tensor | None]:
@@ -90,7 +131,8 @@ def soft_or_hard() -> st.SearchStrategy[Arguments]:
 
     def soft(shape: tuple[int, ...]) -> st.SearchStrategy[Arguments]:
         further = {key: value(shape) if callable(value) else value for key, value in options.items()}
-        return st.fixed_dictionaries({"logits": floats(shape), "targets": distributions(shape, axis_of(shape)), **further})
+        drawn = {"logits": floats(shape), "targets": distributions(shape, axis_of(shape)), "sample_weight": sample_weights(without_classes(shape))}
+        return st.fixed_dictionaries({**drawn, "ignore_index": st.none(), **further})
 
     return labelled("targets", **options) | CLASS_SHAPES.flatmap(soft)
 
@@ -100,10 +142,10 @@ def generalized_reference(*, logits: Tensor, labels: Tensor, q: float) -> Array:
     return -own if q == 0 else -np.expm1(q * own) / q
 
 
-def softmax_focal_reference(*, logits: Tensor, labels: Tensor, gamma: float, weight: Tensor | None) -> Array:
+def softmax_focal_reference(*, logits: Tensor, labels: Tensor, gamma: float) -> Array:
     own = chosen(log_probs(logits), labels)
-    scale = 1.0 if weight is None else array(weight)[labels.numpy().astype(np.int64)]
-    return scale * (-np.expm1(own)) ** gamma * -own
+    found: Array = (-np.expm1(own)) ** gamma * -own
+    return found
 
 
 def gaps(logits: Tensor, labels: Tensor) -> tuple[Array, int]:
@@ -200,14 +242,28 @@ def optimal_check(result: multiclass.OptimalScores, *, probs: Tensor, rule: mult
 
 
 def reports(**more: Any) -> st.SearchStrategy[Arguments]:
-    """A mechanism, logits [N, K] and reported labels."""
+    """A mechanism, logits [N, K] and reported labels, some of them ignored, and weights."""
 
     def draw(mechanism: RandomizedResponse) -> st.SearchStrategy[Arguments]:
         size = st.integers(0, 4)
         shaped = size.flatmap(
-            lambda n: st.fixed_dictionaries({"logits": floats((n, mechanism.num_classes)), "noisy": labels((n,), mechanism.num_classes), **more})
+            lambda n: st.fixed_dictionaries(
+                {
+                    "logits": floats((n, mechanism.num_classes)),
+                    "truth": labels((n,), mechanism.num_classes).flatmap(ignoring),
+                    "sample_weight": sample_weights((n,)),
+                    **more,
+                }
+            )
         )
-        return shaped.map(lambda drawn: {"mechanism": mechanism, **drawn})
+        return shaped.map(
+            lambda drawn: {
+                "mechanism": mechanism,
+                **{key: value for key, value in drawn.items() if key != "truth"},
+                "noisy": drawn["truth"]["labels"],
+                "ignore_index": drawn["truth"]["ignore_index"],
+            }
+        )
 
     return st.builds(RandomizedResponse, st.floats(0.1, 5), st.integers(2, 4)).flatmap(draw)
 
@@ -239,14 +295,17 @@ def rejected(*, probs: Tensor, reject_cost: float) -> Array:
 
 
 def one_class(arguments: Arguments) -> bool:
-    """There is no rival, so the loss is 0 whatever the score."""
+    """There is no rival, so the loss is 0 whatever the score; or nothing counts."""
     shape = tuple(arguments["logits"].shape)
-    return shape[axis_of(shape)] == 1
+    return shape[axis_of(shape)] == 1 or nothing_counts(arguments)
 
 
 LABELS = tensor(floating=False, low=0)
 LOGITS = tensor(shaped=False)
-FIRST = {"logits": LOGITS, "labels": LABELS, "reduction": choice}
+HEEDED = {"ignore_index": whole, "sample_weight": weights, "reduction": choice}
+FIRST = {"logits": LOGITS, "labels": LABELS, **HEEDED}
+CLASS_WEIGHT = {"weight": tensor(floating=None)}
+HIDES = {"logits": nothing_counts, "weight": nothing_counts}
 WHOLE = st.tuples(st.integers(0, 3), st.integers(1, 4))
 
 
@@ -258,20 +317,22 @@ SPECS = [
         {
             "logits": LOGITS,
             "label_smoothing": number(0, 1, high_open=True),
-            "weight": tensor(floating=None),
-            "reduction": choice,
+            **CLASS_WEIGHT,
+            **HEEDED,
             "targets": tensor(floating=None, low=0),
         },
-        reference=cross_entropy_reference,
+        reference=heeding(cross_entropy_reference, "targets"),
         reduces=True,
+        hides_nan=HIDES | {"targets": nothing_counts},
     ),
     Spec(
         "crossentropy.generalized_cross_entropy",
         crossentropy.generalized_cross_entropy,
         labelled(q=st.sampled_from([0.0, 0.5, 1.0]), reduction=REDUCTIONS),
         {**FIRST, "q": number(0, 1)},
-        reference=generalized_reference,
+        reference=heeding(generalized_reference),
         reduces=True,
+        hides_nan=HIDES,
     ),
     Spec(
         "crossentropy.kl_divergence",
@@ -298,19 +359,20 @@ SPECS = [
         "focal.softmax_focal_loss",
         focal.softmax_focal_loss,
         labelled(gamma=st.sampled_from([0.0, 0.5, 2.0]), weight=a_weight, reduction=REDUCTIONS),
-        {**FIRST, "gamma": number(0), "weight": tensor(floating=None)},
-        reference=softmax_focal_reference,
+        {**FIRST, **CLASS_WEIGHT, "gamma": number(0)},
+        reference=heeding(by_class_weight(softmax_focal_reference)),
         reduces=True,
+        hides_nan=HIDES,
     ),
     *(
         Spec(
             f"multiclass.{loss.__name__}",
             loss,
-            labelled(reduction=REDUCTIONS),
-            FIRST,
-            reference=reference,
+            labelled(weight=a_weight, reduction=REDUCTIONS),
+            {**FIRST, **CLASS_WEIGHT},
+            reference=heeding(by_class_weight(reference)),
             reduces=True,
-            hides_nan={"logits": one_class},
+            hides_nan=HIDES | {"logits": one_class},
         )
         for loss, reference in (
             (multiclass.crammer_singer, crammer_singer_reference),
@@ -326,14 +388,17 @@ SPECS = [
         check=optimal_check,
         narrow=False,
     ),
-    Spec("scoring.spherical_loss", scoring.spherical_loss, labelled(reduction=REDUCTIONS), FIRST, reference=spherical_reference, reduces=True),
-    Spec(
-        "scoring.sparsemax_loss",
-        scoring.sparsemax_loss,
-        labelled(reduction=REDUCTIONS),
-        FIRST,
-        reference=sparsemax_loss_reference,
-        reduces=True,
+    *(
+        Spec(
+            f"scoring.{loss.__name__}",
+            loss,
+            labelled(weight=a_weight, reduction=REDUCTIONS),
+            {**FIRST, **CLASS_WEIGHT},
+            reference=heeding(by_class_weight(reference)),
+            reduces=True,
+            hides_nan=HIDES,
+        )
+        for loss, reference in ((scoring.spherical_loss, spherical_reference), (scoring.sparsemax_loss, sparsemax_loss_reference))
     ),
     Spec(
         "scoring.sparsemax",
@@ -347,24 +412,27 @@ SPECS = [
         quantization.worst_cross_entropy_change,
         labelled(step=st.sampled_from([0.125, 1.0]), reduction=REDUCTIONS),
         {**FIRST, "step": number(0, low_open=True)},
-        reference=worst_reference,
+        reference=heeding(worst_reference),
         reduces=True,
+        hides_nan=HIDES,
     ),
     Spec(
         "privacy.RandomizedResponse.forward_loss",
         lambda mechanism, **arguments: mechanism.forward_loss(**arguments),
         reports(reduction=REDUCTIONS),
-        {"logits": tensor(), "noisy": LABELS, "reduction": choice},
-        reference=forward_reference,
+        {"logits": tensor(), "noisy": LABELS, **HEEDED},
+        reference=heeding(forward_reference, "noisy"),
         reduces=True,
+        hides_nan=HIDES,
     ),
     Spec(
         "privacy.RandomizedResponse.backward_loss",
         lambda mechanism, **arguments: mechanism.backward_loss(**arguments),
         reports(reduction=REDUCTIONS),
-        {"logits": tensor(), "noisy": LABELS, "reduction": choice},
-        reference=backward_reference,
+        {"logits": tensor(), "noisy": LABELS, **HEEDED},
+        reference=heeding(backward_reference, "noisy"),
         reduces=True,
+        hides_nan=HIDES,
     ),
     Spec(
         "privacy.RandomizedResponse.privatize",

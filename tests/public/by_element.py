@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -20,14 +20,22 @@ from tests.public.kinds import (
     SHAPES,
     UNIT,
     Arguments,
+    Bad,
+    Kind,
     Spec,
+    Weighed,
     array,
+    booleans,
     callable_,
     choice,
     count,
     floats,
+    laid,
+    mask,
     number,
+    sample_weights,
     tensor,
+    weights,
 )
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
@@ -56,6 +64,57 @@ def pairs(name: str, elements: st.SearchStrategy[float] = REAL, truths: st.Searc
     return st.tuples(shaped, st.fixed_dictionaries(more)).map(lambda both: both[0] | both[1])
 
 
+def present(name: str, **more: Any) -> st.SearchStrategy[Arguments]:
+    """Logits and a truth in [0, 1] of their shape, what of them is ignored, and weights; those in `more` may look at the shape."""
+
+    def draw(shape: tuple[int, ...]) -> st.SearchStrategy[Arguments]:
+        further = {key: value(shape) if callable(value) else value for key, value in more.items()}
+        ignored = {"ignore": st.none() | booleans(shape).map(last_is_there), "sample_weight": sample_weights(shape)}
+        return st.fixed_dictionaries({"logits": floats(shape), name: floats(shape, UNIT), **ignored, **further, "reduction": REDUCTIONS})
+
+    return SHAPES.flatmap(draw)
+
+
+def last_is_there(ignore: Tensor) -> Tensor:
+    """A truth that is wrong in the last place, where the kinds put it, is noticed."""
+    ignore.view(-1)[-1:] = False
+    return ignore
+
+
+def heeding(reference: Callable[..., Array]) -> Callable[..., Weighed]:
+    """The reference, which knows nothing of what is ignored, and the weights of its losses."""
+
+    def weighed(*, logits: Tensor, ignore: Tensor | None, sample_weight: Tensor | None, **rest: Any) -> Weighed:
+        found = laid(sample_weight, tuple(logits.shape))
+        return Weighed(reference(logits=logits, **rest), found if ignore is None else np.where(ignore.numpy(), 0.0, found))
+
+    return weighed
+
+
+def nothing_counts(arguments: Arguments) -> bool:
+    """Everything is ignored, or weighs 0."""
+    found = laid(arguments["sample_weight"], tuple(arguments["logits"].shape))
+    return not bool((found if arguments["ignore"] is None else np.where(arguments["ignore"].numpy(), 0.0, found)).any())
+
+
+def by_label(shape: tuple[int, ...]) -> st.SearchStrategy[Tensor | None]:
+    """None, one number, one a label, or one an element."""
+    return st.none() | floats((), UNIT) | floats(shape[-1:], UNIT) | floats(shape, UNIT)
+
+
+def by_label_kind(least: float, finite: bool) -> Kind:
+    """What `by_label` draws. An axis more could make one of the others."""
+
+    def bad(value: Tensor | None) -> Iterator[Bad]:
+        yield Bad("a text", "one", TypeError)
+        yield from tensor(floating=None, low=least, finite=finite, shaped=False)(value)
+        if value is not None:
+            yield Bad("five axes", value.new_ones(1, 1, 1, 1, 1), ValueError)
+            yield Bad("one element more", value.new_ones(value.numel() + 100), ValueError)
+
+    return bad
+
+
 def bce(logits: Array, targets: Array) -> Array:
     return targets * np.logaddexp(0, -logits) + (1 - targets) * np.logaddexp(0, logits)
 
@@ -64,9 +123,10 @@ def sigmoid(logits: Array) -> Array:
     return np.exp(-np.logaddexp(0, -logits))
 
 
-def binary_reference(*, logits: Tensor, targets: Tensor, label_smoothing: float, weight: Tensor | None) -> Array:
-    smoothed = (1 - label_smoothing) * array(targets) + label_smoothing / 2
-    return bce(array(logits), smoothed) * (1 if weight is None else array(weight))
+def binary_reference(*, logits: Tensor, targets: Tensor, label_smoothing: float, pos_weight: Tensor | None, weight: Tensor | None) -> Array:
+    t, s = (1 - label_smoothing) * array(targets) + label_smoothing / 2, array(logits)
+    positive = 1.0 if pos_weight is None else array(pos_weight)
+    return (positive * t * np.logaddexp(0, -s) + (1 - t) * np.logaddexp(0, s)) * (1 if weight is None else array(weight))
 
 
 def focal_reference(*, logits: Tensor, targets: Tensor, gamma: float, alpha: float | None) -> Array:
@@ -78,6 +138,15 @@ def focal_reference(*, logits: Tensor, targets: Tensor, gamma: float, alpha: flo
 def varifocal_reference(*, logits: Tensor, quality: Tensor, alpha: float, gamma: float) -> Array:
     s, y = array(logits), array(quality)
     return np.where(y > 0, y, alpha * sigmoid(s) ** gamma) * bce(s, y)
+
+
+def asymmetric_reference(*, logits: Tensor, targets: Tensor, gamma_negative: float, gamma_positive: float, clip: float) -> Array:
+    s, t = array(logits), array(targets)
+    shifted = np.maximum(sigmoid(s) - clip, 0)
+    # 1 − p_m = min(1 − p + m, 1), with 1 − p = σ(−s): no digits are lost near p = 1, and σ itself does not end at 0
+    with np.errstate(divide="ignore", invalid="ignore"):
+        absent = np.logaddexp(0, s) if clip == 0 else -np.log(np.minimum(sigmoid(-s) + clip, 1.0))
+    return t * sigmoid(-s) ** gamma_positive * np.logaddexp(0, -s) + (1 - t) * shifted**gamma_negative * absent
 
 
 def smooth_reference(*, offsets: Tensor, targets: Tensor, beta: float) -> Array:
@@ -210,6 +279,8 @@ EVERY = list(LOSSES.values())
 ETA = tensor(low=0, high=1, shaped=False)
 MARGINS = {"margins": tensor(shaped=False)}
 GAMMA, REDUCTION = number(0), choice
+ELEMENTS = {"logits": tensor(shaped=False), "ignore": mask, "sample_weight": weights, "reduction": choice}
+HIDES = {"logits": nothing_counts, "targets": nothing_counts, "quality": nothing_counts}
 
 
 def etas(name: str = "eta") -> st.SearchStrategy[Arguments]:
@@ -269,62 +340,64 @@ SPECS = [
     Spec(
         "crossentropy.binary_cross_entropy",
         crossentropy.binary_cross_entropy,
-        SHAPES.flatmap(
-            lambda shape: st.fixed_dictionaries(
-                {
-                    "logits": floats(shape),
-                    "targets": floats(shape, UNIT),
-                    "label_smoothing": st.sampled_from([0.0, 0.25]),
-                    "weight": st.none() | floats(shape, UNIT),
-                    "reduction": REDUCTIONS,
-                }
-            )
-        ),
+        present("targets", label_smoothing=st.sampled_from([0.0, 0.25]), pos_weight=by_label, weight=by_label),
         {
-            "logits": tensor(shaped=False),
+            **ELEMENTS,
             "targets": tensor(floating=None, low=0, high=1),
             "label_smoothing": number(0, 1, high_open=True),
-            "weight": tensor(floating=None),
-            "reduction": REDUCTION,
+            "pos_weight": by_label_kind(0.0, True),
+            "weight": by_label_kind(-math.inf, False),
         },
-        reference=binary_reference,
+        reference=heeding(binary_reference),
         reduces=True,
+        hides_nan=HIDES | {"weight": nothing_counts},
     ),
     Spec(
         "focal.sigmoid_focal_loss",
         focal.sigmoid_focal_loss,
-        pairs("targets", gamma=st.sampled_from([0.0, 0.5, 2.0, 5.0]), alpha=st.none() | st.sampled_from([0.0, 0.25, 1.0]), reduction=REDUCTIONS),
-        {
-            "logits": tensor(shaped=False),
-            "targets": tensor(floating=None, low=0, high=1),
-            "gamma": GAMMA,
-            "alpha": number(0, 1),
-            "reduction": REDUCTION,
-        },
-        reference=focal_reference,
+        present("targets", gamma=st.sampled_from([0.0, 0.5, 2.0, 5.0]), alpha=st.none() | st.sampled_from([0.0, 0.25, 1.0])),
+        {**ELEMENTS, "targets": tensor(floating=None, low=0, high=1), "gamma": GAMMA, "alpha": number(0, 1)},
+        reference=heeding(focal_reference),
         reduces=True,
+        hides_nan=HIDES,
     ),
     Spec(
         "focal.quality_focal_loss",
         focal.quality_focal_loss,
-        pairs("quality", beta=st.sampled_from([0.0, 0.5, 2.0]), reduction=REDUCTIONS),
-        {"logits": tensor(shaped=False), "quality": tensor(floating=None, low=0, high=1), "beta": GAMMA, "reduction": REDUCTION},
-        reference=lambda logits, quality, beta: np.abs(sigmoid(array(logits)) - array(quality)) ** beta * bce(array(logits), array(quality)),
+        present("quality", beta=st.sampled_from([0.0, 0.5, 2.0])),
+        {**ELEMENTS, "quality": tensor(floating=None, low=0, high=1), "beta": GAMMA},
+        reference=heeding(lambda logits, quality, beta: np.abs(sigmoid(array(logits)) - array(quality)) ** beta * bce(array(logits), array(quality))),
         reduces=True,
+        hides_nan=HIDES,
     ),
     Spec(
         "focal.varifocal_loss",
         focal.varifocal_loss,
-        pairs("quality", alpha=st.sampled_from([0.0, 0.75, 2.0]), gamma=st.sampled_from([0.0, 0.5, 2.0]), reduction=REDUCTIONS),
-        {
-            "logits": tensor(shaped=False),
-            "quality": tensor(floating=None, low=0, high=1),
-            "alpha": number(0),
-            "gamma": GAMMA,
-            "reduction": REDUCTION,
-        },
-        reference=varifocal_reference,
+        present("quality", alpha=st.sampled_from([0.0, 0.75, 2.0]), gamma=st.sampled_from([0.0, 0.5, 2.0])),
+        {**ELEMENTS, "quality": tensor(floating=None, low=0, high=1), "alpha": number(0), "gamma": GAMMA},
+        reference=heeding(varifocal_reference),
         reduces=True,
+        hides_nan=HIDES,
+    ),
+    Spec(
+        "focal.asymmetric_loss",
+        focal.asymmetric_loss,
+        present(
+            "targets",
+            gamma_negative=st.sampled_from([0.0, 0.5, 4.0]),
+            gamma_positive=st.sampled_from([0.0, 0.5, 1.0]),
+            clip=st.sampled_from([0.0, 0.05, 1.0]),
+        ),
+        {
+            **ELEMENTS,
+            "targets": tensor(floating=None, low=0, high=1),
+            "gamma_negative": GAMMA,
+            "gamma_positive": GAMMA,
+            "clip": number(0, 1),
+        },
+        reference=heeding(asymmetric_reference),
+        reduces=True,
+        hides_nan=HIDES,
     ),
     Spec(
         "focal.recover_eta",

@@ -24,6 +24,21 @@ class Bad(NamedTuple):
     error: type[Exception]
 
 
+class Weighed(NamedTuple):
+    """Losses, and what each of them weighs: 0 where it is ignored."""
+
+    losses: np.ndarray[Any, Any]
+    weights: np.ndarray[Any, Any]
+
+    def reduced(self, reduction: str) -> np.ndarray[Any, Any]:
+        """w l, Σ w l, or Σ w l / Σ w, which is 0 where nothing counts."""
+        parts: np.ndarray[Any, Any] = np.where(self.weights > 0, self.losses, 0.0) * self.weights
+        if reduction == "none":
+            return parts
+        total = self.weights.sum() if reduction == "mean" else 1.0
+        return np.asarray(parts.sum() / (total if total > 0 else 1.0))
+
+
 Kind = Callable[[Any], Iterator[Bad]]
 
 
@@ -33,7 +48,7 @@ class Spec:
 
     `arguments` draws good ones, by parameter name, all floating tensors in float64. `reference` computes the result from the same arguments in
     float64, by a plain formula of its own, or where there is no formula `check` looks at the result. `bad` has the parameters that can be wrong.
-    With `reduces` the function has a reduction, and `reference` gives the losses before it.
+    With `reduces` the function has a reduction, and `reference` gives the losses before it, or with their weights as `Weighed`.
     """
 
     name: str
@@ -125,6 +140,31 @@ def count(low: int = 1) -> Kind:
     return bad
 
 
+def whole(value: int | None) -> Iterator[Bad]:
+    """An integer or None."""
+    yield Bad("a fraction", 0.5, TypeError)
+    yield Bad("a truth value", True, TypeError)
+    yield Bad("a text", "one", TypeError)
+
+
+def mask(value: Tensor | None) -> Iterator[Bad]:
+    """Booleans of the shape of the logits, or None."""
+    yield Bad("a text", "one", TypeError)
+    if value is not None:
+        yield Bad("integers", value.long(), TypeError)
+        yield Bad("floats", value.double(), TypeError)
+        yield Bad("an axis more", value[..., None], ValueError)
+
+
+def weights(value: Tensor | None) -> Iterator[Bad]:
+    """Weights of examples or of losses, finite and >= 0, or None. An axis more could make one of the other."""
+    yield Bad("a text", "one", TypeError)
+    yield from tensor(floating=None, low=0, finite=True, shaped=False)(value)
+    if value is not None:
+        yield Bad("five axes", value.new_ones(1, 1, 1, 1, 1), ValueError)
+        yield Bad("one element more", torch.cat([value.flatten()[:1], value.flatten(), value.new_ones(100)]), ValueError)
+
+
 def choice(value: str) -> Iterator[Bad]:
     """One of a few words."""
     yield Bad("another word", "average", ValueError)
@@ -155,6 +195,25 @@ def labels(shape: Any, classes: int, dtypes: tuple[type, ...] = (np.int64, np.in
     return st.sampled_from(dtypes).flatmap(lambda dtype: hnp.arrays(dtype, shape, elements=st.integers(0, classes - 1))).map(torch.from_numpy)
 
 
+def booleans(shape: Any) -> st.SearchStrategy[Tensor]:
+    return hnp.arrays(np.bool_, shape).map(torch.from_numpy)
+
+
+def sample_weights(shape: tuple[int, ...]) -> st.SearchStrategy[Tensor | None]:
+    """None, one weight an example, or one a loss."""
+    return st.none() | floats(shape[:1], UNIT) | floats(shape, UNIT)
+
+
+def ignoring(ids: Tensor) -> st.SearchStrategy[Arguments]:
+    """Labels, some of them overwritten with an `ignore_index` that their dtype may hold or not; or None, and the labels as they are."""
+
+    def overwritten(index: int, places: Tensor) -> Arguments:
+        held = torch.iinfo(ids.dtype).min <= index <= torch.iinfo(ids.dtype).max
+        return {"labels": torch.where(places, index, ids).to(ids.dtype) if held else ids, "ignore_index": index}
+
+    return st.just({"labels": ids, "ignore_index": None}) | st.builds(overwritten, st.sampled_from([-100, 1, 255]), booleans(tuple(ids.shape)))
+
+
 def signs(shape: Any) -> st.SearchStrategy[Tensor]:
     """-1 and +1."""
     return hnp.arrays(np.int64, shape, elements=st.sampled_from([-1, 1])).map(torch.from_numpy)
@@ -177,6 +236,12 @@ def array(value: Tensor) -> np.ndarray[Any, np.dtype[np.float64]]:
     """A tensor's values in float64."""
     found: np.ndarray[Any, np.dtype[np.float64]] = value.detach().double().numpy()
     return found
+
+
+def laid(weight: Tensor | None, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
+    """Weights of examples or of losses as weights of losses of a shape; None is 1 everywhere."""
+    found = np.ones(shape) if weight is None else array(weight)
+    return np.broadcast_to(found.reshape((*found.shape, *[1] * (len(shape) - found.ndim))), shape)
 
 
 def log_softmax(logits: np.ndarray[Any, Any], axis: int) -> np.ndarray[Any, Any]:
