@@ -247,7 +247,7 @@ def lovasz_loss(
         tensor(0.7500)
 
     Reference:
-        M. Berman, A. Rannen Triki, M. B. Blaschko, The Lovász-softmax loss, 2018, algorithm 1. The hinge: J. Yu and
+        M. Berman, A. Rannen Triki, M. B. Blaschko, The Lovász-softmax loss, 2018, definition 2 and algorithm 1. The hinge: J. Yu and
         M. B. Blaschko, The Lovász hinge, 2015.
 
     Conventions:
@@ -359,8 +359,7 @@ def _areas(
 def _share(wrong: Tensor, right: Tensor) -> Tensor:
     """1 − right / (wrong + right), which has no small difference of large numbers in it; 0 where there is neither."""
     whole = wrong + right
-    nothing = whole == 0
-    return torch.where(nothing, 0.0, wrong / whole.masked_fill(nothing, 1.0))
+    return wrong / whole.masked_fill(whole == 0, 1.0)
 
 
 def _averaged(losses: Tensor, weights: Tensor, kind: str, reduction: str) -> Tensor:
@@ -399,9 +398,8 @@ def _sorted_steps(truth: Tensor) -> Tensor:
     G is the number of ones, c_i and n_i those of ones and zeros among the first i. A one raises i alone, so the step is 1 / (G + n_i); a zero raises
     i and n_i, so it is (G − c_i) / ((G + n_i − 1) (G + n_i)). Where there is no one, Δ is 1 from the first wrong pixel on.
     """
-    exact = truth.to(torch.float64) if truth.shape[-1] > 2**24 else truth  # float32 counts no further
-    zeros = (1 - exact).cumsum(-1)
-    ones = exact.sum(-1, keepdim=True)
+    zeros = (1 - truth).cumsum(-1)
+    ones = truth.sum(-1, keepdim=True)
     union = ones + zeros
-    steps = torch.where(exact > 0, 1.0, (ones - exact.cumsum(-1)) / (union - 1).clamp(min=1.0)) / union
-    return torch.where(ones > 0, steps, (zeros == 1).to(steps.dtype)).to(truth.dtype)
+    steps = torch.where(truth > 0, 1.0, (ones - truth.cumsum(-1)) / (union - 1).clamp(min=1.0)) / union
+    return torch.where(ones > 0, steps, (zeros == 1).to(truth.dtype))

@@ -12,18 +12,25 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from lossbook import overlap
-from tests.public.kinds import MODERATE, REDUCTIONS, UNIT, Arguments, Bad, Spec, array, choice, floats, labels, number, tensor
+from tests.public.kinds import REDUCTIONS, UNIT, Arguments, Bad, Spec, array, choice, floats, labels, number, tensor
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 PIXELS = st.sampled_from([(1,), (4,), (2, 3)])
-SATURATED = MODERATE | st.sampled_from([0.0, 1e4, -1e4])  # σ is 0 or 1 there in every dtype, so that ties are the same ties
 OPTIONS: dict[str, st.SearchStrategy[Any]] = {"classes": st.sampled_from(["present", "all"]), "batch": st.booleans(), "reduction": REDUCTIONS}
 
 
 def in_general_position(shape: tuple[int, ...]) -> st.SearchStrategy[Tensor]:
-    """No two errors that rounding could put in another order, which would choose another subgradient."""
-    seeds = st.integers(0, 999).map(lambda seed: torch.Generator().manual_seed(seed))
-    return st.builds(lambda seed, scale: scale * torch.randn(shape, generator=seed, dtype=torch.float64), seeds, st.sampled_from([1.0, 4.0]))
+    """No two errors that rounding could put in another order, and no soft mask met but for rounding: that would choose another subgradient.
+
+    Some logits are ±1e4, where σ is 0 or 1 in every dtype, so that ties are the same ties.
+    """
+
+    def build(seed: int, scale: float) -> Tensor:
+        generator = torch.Generator().manual_seed(seed)
+        drawn = scale * torch.randn(shape, generator=generator, dtype=torch.float64)
+        return torch.where(torch.rand(shape, generator=generator) < 0.2, 1e4 * drawn.sign(), drawn)
+
+    return st.builds(build, st.integers(0, 999), st.sampled_from([1.0, 4.0]))
 
 
 def ignoring(targets: Tensor, where: Tensor, index: int | None) -> Tensor:
@@ -36,7 +43,6 @@ def ignoring(targets: Tensor, where: Tensor, index: int | None) -> Tensor:
 
 def calls(*, hard: bool, **more: st.SearchStrategy[Any]) -> st.SearchStrategy[Arguments]:
     """Masks or class ids, some of them ignored."""
-    scores = in_general_position if hard else lambda shape: floats(shape, SATURATED)
 
     def draw(size: tuple[int, int, tuple[int, ...], str]) -> st.SearchStrategy[Arguments]:
         images, count, pixels, kind = size
@@ -51,7 +57,13 @@ def calls(*, hard: bool, **more: st.SearchStrategy[Any]) -> st.SearchStrategy[Ar
             return {**drawn, "targets": ignoring(drawn["targets"], where, drawn["ignore_index"]), "kind": kind}
 
         weight = st.none() | floats((count,), UNIT) if kind == "multiclass" else st.none()
-        parts = {"logits": scores(shape), "targets": truth, "where": ignored, "weight": weight, "ignore_index": st.sampled_from([None, 255, -1])}
+        parts = {
+            "logits": in_general_position(shape),
+            "targets": truth,
+            "where": ignored,
+            "weight": weight,
+            "ignore_index": st.sampled_from([None, 255, -1]),
+        }
         return st.fixed_dictionaries({**parts, **OPTIONS, **more}).map(whole)
 
     return st.tuples(st.integers(0, 3), st.integers(1, 4), PIXELS, st.sampled_from(["binary", "multiclass"])).flatmap(draw)
