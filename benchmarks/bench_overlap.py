@@ -89,8 +89,8 @@ def case(name: str, images: int, size: int, goal: float | None, *, classes: int 
 
 
 JOBS = [
-    case("softmax, 4 x 256² pixels, 21 classes", 4, 256, 3, classes=CLASSES),
-    case("softmax, 1 x 512² pixels, 21 classes", 1, 512, 3, classes=CLASSES),
+    case("softmax, 4 x 256² pixels, 21 classes", 4, 256, 2.5, classes=CLASSES),
+    case("softmax, 1 x 512² pixels, 21 classes", 1, 512, 2.5, classes=CLASSES),
     case("hinge, 16 masks of 256²", 16, 256, 2),
 ]
 

@@ -388,7 +388,7 @@ def _long_steps(errors: Tensor, truth: Tensor, weights: Tensor) -> Tensor:
         keys = (-rows[row].view(torch.int32)).long() << 32 | places
         keys.numpy().sort()
         order = keys & 0xFFFFFFFF
-        steps[row, order] = _sorted_steps(truths[row, order])
+        steps[row].index_copy_(0, order, _sorted_steps(truths[row].index_select(0, order)))
     return steps.view(errors.shape)
 
 
