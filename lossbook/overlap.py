@@ -352,12 +352,16 @@ def _areas(
 ) -> _Areas:
     scores, truth, ignored, weights = _regions(logits, targets, kind, weight, ignore_index, classes, batch, reduction)
     probs = _hidden(scores, ignored, -torch.inf).sigmoid() if kind == "binary" else scores
-    common = torch.minimum(probs, truth)
-    return _Areas(common.sum(-1), (probs - common).sum(-1), (truth - common).sum(-1), weights)
+    drawn, true = probs.sum(-1), truth.sum(-1)
+    if kind == "binary":
+        hits = (drawn + true - (probs - truth).abs().sum(-1)) / 2  # Σ min(p, t)
+    else:
+        hits = (probs * truth).sum(-1)
+    return _Areas(hits, (drawn - hits).clamp(min=0.0), (true - hits).clamp(min=0.0), weights)  # rounding may leave less than nothing
 
 
 def _share(wrong: Tensor, right: Tensor) -> Tensor:
-    """1 − right / (wrong + right), which has no small difference of large numbers in it; 0 where there is neither."""
+    """1 − right / (wrong + right), never below 0; and 0 where there is neither."""
     whole = wrong + right
     return wrong / whole.masked_fill(whole == 0, 1.0)
 

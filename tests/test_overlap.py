@@ -243,6 +243,16 @@ def test_two_classes_are_a_mask(generator: torch.Generator) -> None:
         assert_near(found, loss(logits, truth))
 
 
+def test_rounding_leaves_no_loss_below_zero(generator: torch.Generator) -> None:
+    """Everything drawn is inside, so nothing is drawn beside, whatever three sums of 997 pixels in float32 say."""
+    logits = torch.randn(200, 997, generator=generator)
+    wider, narrower = (logits + 1).sigmoid(), (logits - 1).sigmoid()
+    for truth, alpha, beta in ((wider, 1.0, 0.0), (narrower, 0.0, 1.0)):
+        losses = tversky_loss(logits, truth, alpha=alpha, beta=beta, reduction="none")
+        assert bool((losses >= 0).all())
+        assert bool((losses < 1e-6).all())
+
+
 # --- closed forms --------------------------------------------------------------------------------------------------------------------------------
 
 # Hits, drawn beside, missed; then dice, Jaccard, and Tversky with α = 0.3, β = 0.7.
