@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import lossbook
-from lossbook import boxes, crossentropy, focal, margins, multiclass, sets
+from lossbook import boxes, crossentropy, focal, margins, multiclass, overlap, sets
 from lossbook.__main__ import main
 from lossbook.auditor import Report
 
@@ -377,6 +377,10 @@ CLEAN: dict[str, tuple[Callable[..., Tensor], dict[str, Any]]] = {
     "ciou_loss": (boxes.ciou_loss, BOXES),
     "smooth_l1": (boxes.smooth_l1, BOXES),
     "dice_loss": (sets.dice_loss, {"kind": "binary", "shape": (3, 16)}),
+    "overlap.dice_loss": (partial(overlap.dice_loss, smooth=1.0), {"kind": "binary", "shape": (3, 16)}),
+    "overlap.tversky_loss": (partial(overlap.tversky_loss, alpha=0.3, beta=0.7), {"kind": "binary", "shape": (3, 16)}),
+    "overlap.lovasz_loss": (overlap.lovasz_loss, {"kind": "binary", "shape": (3, 16)}),
+    "overlap.lovasz_loss of classes": (partial(overlap.lovasz_loss, kind="multiclass"), {"kind": "multiclass", "shape": (3, 4, 5)}),
     **{name: (loss, {}) for name, loss in margins.LOSSES.items()},
 }
 

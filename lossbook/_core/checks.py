@@ -179,6 +179,11 @@ def _between(low: float, high: float) -> str:
     return f"be at least {low:g}" if high == math.inf else f"lie in [{low:g}, {high:g}]"
 
 
+def check_hard(parameter: str, value: Tensor) -> None:
+    """Every element is 0 or 1."""
+    check_values(parameter, value, lambda value: (value == 0) | (value == 1), "hold only 0 and 1", _few)
+
+
 def check_distribution(parameter: str, value: Tensor, axis: int) -> None:
     """Along `axis` the elements lie in [0, 1] and sum to 1, to within the rounding of half precision."""
     check_range(parameter, value, 0.0, 1.0)

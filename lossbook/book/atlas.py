@@ -87,6 +87,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {  # by module, the losses that are no fu
     "multiclass": ("crammer_singer", "weston_watkins", "lee_lin_wahba"),
     "focal": ("sigmoid_focal_loss", "softmax_focal_loss", "quality_focal_loss", "varifocal_loss", "asymmetric_loss"),
     "boxes": ("iou_loss", "giou_loss", "diou_loss", "ciou_loss", "smooth_l1"),
+    "overlap": ("dice_loss", "jaccard_loss", "tversky_loss", "lovasz_loss"),
     "sets": ("dice_loss", "BoxSetLoss", "MaskSetLoss"),
     "multitask": ("UncertaintyWeighting",),
     "decisions": ("opportunity_cost_loss",),

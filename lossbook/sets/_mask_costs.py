@@ -45,7 +45,8 @@ def dice_loss(mask_logits: Tensor, masks: Tensor, *, reduction: Reduction = "mea
         F. Milletari et al., V-Net, 2016, section 3; the + 1 and the plain sums below are those of B. Cheng et al., 2021.
 
     Conventions:
-        V-Net squares the terms of the denominator. The + 1 makes the loss of an empty mask that is found empty 0.
+        V-Net squares the terms of the denominator. The + 1 makes the loss of an empty mask that is found empty 0. Other smoothing, classes and
+        ignored pixels are in `overlap.dice_loss`, which on masks of 0 and 1 is this at smooth=1.
     """
     check_floating("mask_logits", mask_logits)
     check_real("masks", masks)

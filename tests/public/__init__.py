@@ -12,11 +12,11 @@ from importlib import import_module
 from typing import Any
 
 import lossbook
-from tests.public import boxes_and_sets, by_class, by_element, decisions, models
+from tests.public import boxes_and_sets, by_class, by_element, decisions, models, overlaps
 from tests.public.kinds import Spec
 
 SPECS: dict[str, Spec] = {}
-for family in (by_element, by_class, boxes_and_sets, decisions, models):
+for family in (by_element, by_class, boxes_and_sets, overlaps, decisions, models):
     for spec in family.SPECS:
         assert spec.name not in SPECS, f"{spec.name} has two specifications"
         SPECS[spec.name] = spec
