@@ -737,6 +737,8 @@ def _distributed_scenes() -> list[tuple[Any, torch.nn.Module]]:
     generator = torch.Generator().manual_seed(3)
     return [
         (box_scene([3, 0, 9, 2], generator), sets.BoxSetLoss(CLASSES)),
+        (box_scene([3, 0, 9, 2], generator), sets.BoxSetLoss(CLASSES, class_weights=[0.5, 1.0, 2.0, 0.0, 1.5])),
+        (box_scene([3, 0, 9, 2], generator), sets.BoxSetLoss(CLASSES + 1, class_loss="focal")),
         (mask_scene([3, 0, 8, 2], generator), sets.MaskSetLoss(CLASSES)),
     ]
 

@@ -167,7 +167,7 @@ class MaskSetLoss(torch.nn.Module):
         if self.layer_weights is None:
             total = self.weights["class"] * classes.sum() + weighted.sum()
         else:
-            total = (self.weights["class"] * classes + weighted) @ weighted.new_tensor(self.layer_weights)
+            total = ((self.weights["class"] * classes + weighted) * weighted.new_tensor(self.layer_weights)).sum()
         return set_loss(torch.stack([classes, mask, dice]), self.weights, found, by_image, total, self.layer_weights)
 
     def _assigned(self, log_probs: Tensor, masks: Tensor, objects: Objects, points: Tensor | None, generator: torch.Generator | None) -> Tensor:

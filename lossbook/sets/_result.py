@@ -65,4 +65,4 @@ def set_loss(
 
 def _over_layers(table: Tensor, layers: list[float] | None) -> Tensor:
     """The sum of [parts, L] over the layers."""
-    return table.sum(1) if layers is None else table @ table.new_tensor(layers)
+    return (table if layers is None else table * table.new_tensor(layers)).sum(1)
