@@ -194,8 +194,8 @@ def averaged(sums: Tensor) -> Tensor:
 
 
 def at_least_one(count: Any) -> Any:
-    """A count, or 1 where it is less."""
-    return count.clamp_min(1.0) if isinstance(count, Tensor) else max(count, 1.0)
+    """A count, or 1 where it is less; of a mean over ranks, what each of them has of 1."""
+    return count.clamp_min(1.0 / torch.distributed.get_world_size()) if isinstance(count, Tensor) else max(count, 1.0)
 
 
 def or_one(count: Any) -> Any:
