@@ -65,32 +65,31 @@ def swap_deformable_detr(model: Any) -> None:
 def swap_rt_detr(model: Any) -> None:
     criterion = sets.BoxSetLoss(model.config.num_labels, class_loss="varifocal", class_cost=2.0)
 
-    def loss_function(
-        logits: Any, labels: Any, device: Any, boxes: Any, config: Any, all_logits: Any, all_boxes: Any, *, enc_topk_logits: Any, enc_topk_bboxes: Any,
-        denoising_meta_values: Any, **rest: Any,
-    ) -> Any:  # fmt: skip
-        groups, positive = denoising_meta_values["dn_num_group"], denoising_meta_values["dn_positive_idx"]
-        (noisy_logits, all_logits), (noisy_boxes, all_boxes) = (
-            x.transpose(0, 1).split(denoising_meta_values["dn_num_split"], 2) for x in (all_logits, all_boxes)
-        )
-        loss = criterion(torch.cat([all_logits, enc_topk_logits[None]]), torch.cat([all_boxes, enc_topk_bboxes[None]]), labels)
-        known = [(queries, torch.arange(len(each["class_labels"])).repeat(groups)) for queries, each in zip(positive, labels, strict=True)]
-        noisy = criterion(noisy_logits, noisy_boxes, labels, matches=known)
+    def loss_function(logits: Tensor, labels: Any, device: Any, boxes: Tensor, config: Any, all_logits: Any, all_boxes: Any, **more: Any) -> Any:
+        noise = more["denoising_meta_values"]
+        split = (values.transpose(0, 1).split(noise["dn_num_split"], 2) for values in (all_logits, all_boxes))
+        (noisy_logits, all_logits), (noisy_boxes, all_boxes) = split
+        first_logits, first_boxes = more["enc_topk_logits"], more["enc_topk_bboxes"]
+        loss = criterion(torch.cat([all_logits, first_logits[None]]), torch.cat([all_boxes, first_boxes[None]]), labels)
+        objects = [torch.arange(len(each["class_labels"])).repeat(noise["dn_num_group"]) for each in labels]
+        noisy = criterion(noisy_logits, noisy_boxes, labels, matches=list(zip(noise["dn_positive_idx"], objects, strict=True)))
         return loss.total + noisy.total, loss.parts, None
 
     model.loss_function = loss_function
 
 
 class MaskCriterion(torch.nn.Module):
+    """A layer at a time, the last one first, as transformers goes: so Mask2Former's random points are the same."""
+
     def __init__(self, criterion: sets.MaskSetLoss) -> None:
         super().__init__()
         self.criterion = criterion
 
-    def forward(self, masks_queries_logits: Tensor, class_queries_logits: Tensor, mask_labels: Any, class_labels: Any, auxiliary_predictions: Any) -> Any:
-        layers = [*auxiliary_predictions, {"masks_queries_logits": masks_queries_logits, "class_queries_logits": class_queries_logits}]
-        logits, masks = (torch.stack([layer[name] for layer in layers]) for name in ("class_queries_logits", "masks_queries_logits"))
-        targets = [{"labels": ids, "masks": mask} for ids, mask in zip(class_labels, mask_labels, strict=True)]
-        return {"total": self.criterion(logits, masks, targets).total}
+    def forward(self, masks_queries_logits: Any, class_queries_logits: Any, mask_labels: Any, class_labels: Any, auxiliary_predictions: Any) -> Any:
+        layers = [(class_queries_logits, masks_queries_logits)]
+        layers += [(each["class_queries_logits"], each["masks_queries_logits"]) for each in auxiliary_predictions]
+        targets = [{"labels": ids, "masks": masks} for ids, masks in zip(class_labels, mask_labels, strict=True)]
+        return {"total": sum(self.criterion(*layer, targets).total for layer in layers)}
 
 
 def swap_maskformer(model: Any) -> None:
@@ -107,16 +106,15 @@ def swap_mask2former(model: Any) -> None:
 
 def detr() -> PreTrainedModel:
     backbone = ResNetConfig(**RESNET, out_features=["stage4"])
-    return DetrForObjectDetection(DetrConfig(**NO_FILES, **SMALL, **HEADS, backbone_config=backbone, d_model=32, num_labels=CLASSES, auxiliary_loss=True))
+    config = DetrConfig(**NO_FILES, **SMALL, **HEADS, backbone_config=backbone, d_model=32, num_labels=CLASSES, auxiliary_loss=True)
+    return DetrForObjectDetection(config)
 
 
 def deformable_detr() -> PreTrainedModel:
     backbone = ResNetConfig(**RESNET, out_features=FOUR[1:])
-    return DeformableDetrForObjectDetection(
-        DeformableDetrConfig(
-            **NO_FILES, **SMALL, **HEADS, backbone_config=backbone, d_model=32, num_labels=CLASSES, auxiliary_loss=True, num_feature_levels=3
-        )
-    )
+    sizes = {"d_model": 32, "num_feature_levels": 3}
+    config = DeformableDetrConfig(**NO_FILES, **SMALL, **HEADS, **sizes, backbone_config=backbone, num_labels=CLASSES, auxiliary_loss=True)
+    return DeformableDetrForObjectDetection(config)
 
 
 def rt_detr() -> PreTrainedModel:
@@ -131,17 +129,16 @@ def swin() -> SwinConfig:
 
 def maskformer() -> PreTrainedModel:
     decoder = DetrConfig(**NO_FILES, **SMALL, **HEADS, backbone_config=ResNetConfig(**RESNET), d_model=32)
-    return MaskFormerForInstanceSegmentation(
-        MaskFormerConfig(fpn_feature_size=32, mask_feature_size=32, backbone_config=swin(), decoder_config=decoder, num_labels=CLASSES)
-    )
+    sizes = {"fpn_feature_size": 32, "mask_feature_size": 32}
+    config = MaskFormerConfig(**sizes, backbone_config=swin(), decoder_config=decoder, num_labels=CLASSES, use_auxiliary_loss=True)
+    return MaskFormerForInstanceSegmentation(config)
 
 
 def mask2former() -> PreTrainedModel:
     sizes = {"feature_size": 32, "mask_feature_size": 32, "hidden_dim": 32, "encoder_feedforward_dim": 16, "dim_feedforward": 16}
     layers = {"encoder_layers": 1, "decoder_layers": 3, "num_attention_heads": 2, "num_queries": 8, "dropout": 0.0}
-    return Mask2FormerForUniversalSegmentation(
-        Mask2FormerConfig(**sizes, **layers, backbone_config=swin(), num_labels=CLASSES, train_num_points=64, common_stride=4)
-    )
+    config = Mask2FormerConfig(**sizes, **layers, backbone_config=swin(), num_labels=CLASSES, train_num_points=64, common_stride=4)
+    return Mask2FormerForUniversalSegmentation(config)
 
 
 def scenes(kind: str) -> dict[str, Any]:
@@ -158,16 +155,18 @@ def scenes(kind: str) -> dict[str, Any]:
         masks.append(filled.float())
         labels.append({"class_labels": classes, "boxes": torch.cat([corner + side / 2, side], 1) / SIDE})
     if "mask" in kind:
-        return {"pixel_values": images, "mask_labels": masks, "class_labels": [each["class_labels"] for each in labels]}
+        names = [each["class_labels"] for each in labels]
+        # MaskFormer has its decoder's layers at hand only if it is to give them back
+        return {"pixel_values": images, "mask_labels": masks, "class_labels": names, "output_hidden_states": True}
     return {"pixel_values": images, "labels": labels}
 
 
 def curve(model: Any, batch: dict[str, Any]) -> list[float]:
-    """The loss of each step; every step draws the same random numbers for both."""
+    """The loss of each step; every step draws the same random numbers."""
     optimizer, losses = torch.optim.SGD(model.parameters(), lr=1e-3), []
     model.train()
-    for step in range(STEPS):
-        torch.manual_seed(step)
+    for _ in range(STEPS):
+        torch.manual_seed(1)
         loss = model(**batch).loss
         optimizer.zero_grad()
         loss.backward()
@@ -180,20 +179,19 @@ def curve(model: Any, batch: dict[str, Any]) -> list[float]:
 MODELS: dict[str, tuple[Callable[[], PreTrainedModel], Callable[[Any], None], int]] = {
     "detr": (detr, swap_detr, 5),
     "deformable detr": (deformable_detr, swap_deformable_detr, 5),
-    "rt-detr": (rt_detr, swap_rt_detr, 15),
+    "rt-detr": (rt_detr, swap_rt_detr, 11),
     "maskformer": (maskformer, swap_maskformer, 10),
     "mask2former": (mask2former, swap_mask2former, 11),
 }
 
 
 def lines(*things: Any) -> int:
-    """Of code: no blank line, and not the first line of the function that holds a swap together."""
-    return sum(len([line for line in inspect.getsource(thing).splitlines()[1:] if line.strip()]) for thing in things)
+    """Of code: no blank line, no docstring, and not the first line, which is there to hold them together."""
+    return sum(len([line for line in inspect.getsource(thing).splitlines()[1:] if line.strip() and '"""' not in line]) for thing in things)
 
 
-@pytest.mark.thorough
 @pytest.mark.filterwarnings("ignore")  # of models that are made to be random
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.thorough] * (name != "detr")) for name in MODELS])
 def test_a_swapped_loss_trains_the_same_model(name: str) -> None:
     """Twenty steps from the same weights. What differs is the rounding of float32, which twenty steps of gradient descent carry along."""
     make, swap, most = MODELS[name]
@@ -204,6 +202,6 @@ def test_a_swapped_loss_trains_the_same_model(name: str) -> None:
     batch = scenes(name)
     expected, found = curve(theirs, batch), curve(ours, batch)
     assert found == pytest.approx(expected, rel=1e-4)
-    assert expected[-1] < expected[0]
+    assert abs(expected[-1] / expected[0] - 1) > 1e-2  # or twenty steps would say no more than one
     assert lines(swap, *([MaskCriterion] if "mask" in name else [])) <= most
     assert max(abs(a - b).max() for a, b in zip(ours.parameters(), theirs.parameters(), strict=True)) < 1e-4
