@@ -517,3 +517,124 @@ def test_bad_settings_are_named(generator: torch.Generator) -> None:
             sets.BoxSetLoss(CLASSES, layer_weights=[1.0] * (4 - count))(logits, boxes, targets)
     with pytest.raises(ValueError, match=r"^`logits` should have shape \[B, Q, 5\] or \[L, B, Q, 5\]; found"):
         sets.BoxSetLoss(CLASSES, class_loss="focal")(logits, boxes, targets)
+
+
+# -------------------------------------------------------------------------------------------------------------------------- ignored pixels
+
+
+def cropped_scene(generator: torch.Generator) -> tuple[Tensor, Tensor, list[dict[str, Tensor]], list[dict[str, Tensor]]]:
+    """Predictions of 8 x 10 and masks of the same size; what is ignored is all but the first 8 x 6, and the targets of that part alone."""
+    logits, mask_logits, targets = mask_scene((3, 0, 8), generator, layers=2)
+    ignore = torch.ones(8, 10, dtype=torch.bool)
+    ignore[:, :6] = False
+    part = [{**target, "masks": target["masks"][..., :6]} for target in targets]
+    return logits, mask_logits, [{**target, "ignore": ignore} for target in targets], part
+
+
+def test_ignored_pixels_are_not_there(generator: torch.Generator) -> None:
+    """The oracle is the loss of the rest, which is a picture of its own; NaN in what is ignored gets into nothing."""
+    logits, mask_logits, targets, part = cropped_scene(generator)
+    criterion = sets.MaskSetLoss(CLASSES)
+
+    def alone(a: Tensor, b: Tensor) -> Tensor:
+        return criterion(a, b[..., :6], part).total
+
+    broken = mask_logits.clone()
+    broken[..., 6:] = math.nan
+    for masks in (mask_logits, broken):
+        same(gradients(lambda a, b: criterion(a, b, targets).total, logits, masks), gradients(alone, logits, mask_logits))
+    for ours, theirs in zip(criterion(logits, mask_logits, targets).matches, criterion(logits, mask_logits[..., :6], part).matches, strict=True):
+        assert torch.equal(ours.queries, theirs.queries)
+    mixed = [targets[0], {name: value for name, value in targets[1].items() if name != "ignore"}, targets[2]]
+    assert_near(criterion(logits, mask_logits, mixed).total, criterion(logits, mask_logits, targets).total)
+
+
+def test_larger_masks_and_points_with_ignored_pixels_pair_by_pair(generator: torch.Generator) -> None:
+    """Masks of another size than the predictions, at given matches, against a mean over what is left, of whole masks and of points."""
+    logits, mask_logits, targets = mask_scene((3, 2), generator, target=13)
+    matches = [sets.Match(torch.tensor([4, 0, 5]), torch.tensor([0, 1, 2])), sets.Match(torch.tensor([2, 3]), torch.tensor([1, 0]))]
+    ignores = [torch.rand(13, 16, generator=generator) > 0.6, torch.zeros(13, 16, dtype=torch.bool)]
+    given = [{**target, "ignore": ignore} for target, ignore in zip(targets, ignores, strict=True)]
+    points = torch.rand(2, 50, 2, generator=generator, dtype=torch.float64)
+
+    def theirs(a: Tensor, b: Tensor, sampled: bool) -> Tensor:
+        parts = torch.zeros(2, dtype=torch.float64)
+        for image, (pairs, target, ignore) in enumerate(zip(matches, targets, ignores, strict=True)):
+            for q, n in zip(*(side.tolist() for side in pairs), strict=True):
+                truth = target["masks"][n].double()
+                if sampled:
+                    place = 2 * points[image] - 1
+                    x, t = (
+                        torch.nn.functional.grid_sample(m[None, None], place[None, :, None], align_corners=False)[0, 0, :, 0]
+                        for m in (b[image, q], truth)
+                    )
+                    column, row = ((points[image] * torch.tensor([16, 13])).long()).unbind(1)
+                    left = ~ignore[row, column]
+                    x, t = x[left], t[left]
+                    mask = torch.nn.functional.binary_cross_entropy_with_logits(x, t)
+                else:
+                    x = torch.nn.functional.interpolate(b[image, q][None, None], size=(13, 16), mode="bilinear")[0, 0][~ignore]
+                    t = truth[~ignore]
+                    mask = sigmoid_focal_loss(x[None], t[None], 1)
+                p = x.sigmoid()
+                dice = 1 - (2 * (p * t).sum() + 1) / (p.sum() + t.sum() + 1)
+                parts = parts + torch.stack([mask, dice]) / 5
+        return 20 * parts[0] + parts[1]
+
+    for sampled in (False, True):
+        criterion, settings = sets.MaskSetLoss(CLASSES, num_points=50 if sampled else None), {"points": points} if sampled else {}
+
+        def ours(a: Tensor, b: Tensor) -> Tensor:
+            loss = criterion(a, b, given, matches=matches, **settings)  # noqa: B023
+            return 20 * loss.parts["mask"] + loss.parts["dice"]
+
+        same(gradients(lambda b: ours(logits, b), mask_logits), gradients(lambda b: theirs(logits, b, sampled), mask_logits))  # noqa: B023
+
+
+@pytest.mark.parametrize("points", [None, 9])
+def test_masks_that_are_ignored_altogether_teach_nothing(points: int | None, generator: torch.Generator) -> None:
+    """Nor do they decide a matching: class alone does."""
+    logits, mask_logits, targets = mask_scene((3, 2), generator, target=11)
+    ignored = [{**target, "ignore": torch.ones(11, 14, dtype=torch.bool)} for target in targets]
+    criterion = sets.MaskSetLoss(CLASSES, num_points=points)
+    settings = {} if points is None else {"points": torch.rand(2, 9, 2, generator=generator)}
+    found = gradients(lambda b: criterion(logits, b, ignored, **settings).total, mask_logits)
+    assert found[1].count_nonzero() == 0
+    loss = criterion(logits, mask_logits, ignored, **settings)
+    assert_near(loss.total, loss.parts["class"])
+    for image, pairs in enumerate(loss.matches):
+        best = sets.match(-logits[image].softmax(-1)[:, targets[image]["labels"]])
+        assert torch.equal(pairs.queries, best.queries)
+        assert torch.equal(pairs.targets, best.targets)
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("points", [None, 9])
+def test_ignored_pixels_compiled_and_mapped(points: int | None, generator: torch.Generator) -> None:
+    logits, mask_logits, targets = mask_scene((3, 2), generator, target=11)
+    criterion = sets.MaskSetLoss(CLASSES, num_points=points)
+    settings = {} if points is None else {"points": torch.rand(2, 9, 2, generator=generator)}
+    some = [{**target, "ignore": torch.rand(11, 14, generator=generator) > 0.5} for target in targets]
+    expected = gradients(lambda b: criterion(logits, b, some, **settings).total, mask_logits)
+    torch.compiler.reset()
+    compiled = torch.compile(lambda b: criterion(logits, b, some, **settings).total, backend="aot_eager", fullgraph=True)
+    same(gradients(compiled, mask_logits), expected)
+    several = [{**target, "ignore": target["ignore"][None]} for target in some]
+    alike = [{name: value if name == "ignore" else value[None] for name, value in target.items()} for target in several]
+    mapped = torch.func.vmap(lambda b, truth: criterion(logits, b, truth, **settings).total)(mask_logits[None], alike)
+    assert_near(mapped[0], expected[0])
+
+
+def test_bad_ignored_pixels_are_named(generator: torch.Generator) -> None:
+    logits, mask_logits, targets = mask_scene((3, 0), generator)
+    good = torch.zeros(8, 10, dtype=torch.bool)
+    for value, error, words in (
+        (good[1:], ValueError, r"have shape \(8, 10\) to match the masks; found \(7, 10\)"),
+        (good.int(), TypeError, "have the dtype torch.bool; found torch.int32"),
+        (good.tolist(), TypeError, "be a torch.Tensor; found list"),
+        (good.to("meta"), ValueError, "be on the device cpu to match `logits`; found meta"),
+    ):
+        with pytest.raises(error, match=rf"^`targets\[0\]\.ignore` should {words}\.$"):
+            sets.MaskSetLoss(CLASSES)(logits, mask_logits, [{**targets[0], "ignore": value}, targets[1]])
+    anything = [targets[0], {**targets[1], "ignore": good[:2]}]  # of an image without objects
+    assert_near(sets.MaskSetLoss(CLASSES)(logits, mask_logits, anything).total, sets.MaskSetLoss(CLASSES)(logits, mask_logits, targets).total)

@@ -17,7 +17,7 @@ from lossbook.sets._mask_pairs import Group, PairLosses, pair_losses
 from lossbook.sets._matching import Match, assign, pairs_by_image
 from lossbook.sets._pairs import Pairs, given_pairs, read_matches, read_pairs
 from lossbook.sets._point_pairs import point_pair_losses
-from lossbook.sets._points import drawn_points, read_own, uncertain_places
+from lossbook.sets._points import drawn_points, read_ignored_at, read_own, uncertain_places
 from lossbook.sets._result import SetLoss, set_loss
 from lossbook.sets._targets import (
     Objects,
@@ -25,10 +25,12 @@ from lossbook.sets._targets import (
     averaged_over_ranks,
     check_layers,
     check_weights,
+    read_ignored,
     read_targets,
     read_weights,
     settings_in_words,
 )
+from lossbook.sets._traced import traced
 
 
 class MaskSetLoss(torch.nn.Module):
@@ -54,7 +56,7 @@ class MaskSetLoss(torch.nn.Module):
         mask_logits: [B, Q, H, W] or [L, B, Q, H, W].
         targets: B `MaskTargets`, or mappings or records with `labels` (or `class_labels`) [N] and `masks` [N, H', W'] of 0 and 1; one size H' x W'
             for the batch. An image may have no objects, and then masks of any size, or more than Q. Whole masks are matched at the predictions'
-            resolution and compared at the targets'.
+            resolution and compared at the targets'. A target may have `ignore` [H', W'], bool: these pixels have no cost, no loss and no gradient.
         points: with `num_points`: [P, 2] or [B, P, 2] in [0, 1], (x, y), to use for matching and loss in place of random ones.
         generator: with `num_points`: where random points come from.
         matches: B `Match`, or pairs of queries and targets [M], in place of a matching, in every layer. A target may be in several pairs, a query
@@ -82,7 +84,9 @@ class MaskSetLoss(torch.nn.Module):
     Conventions:
         The matching sees −p, the loss −ln p; class weights have no say in the matching. Under `torch.distributed` the number of objects and the sum
         of the class weights are averaged over the ranks, so that averaged gradients are those of one process. With `matches` and more objects than
-        queries n is smaller than that of a matching.
+        queries n is smaller than that of a matching. The mean over the pixels is over those that are not ignored, and 0 where all are; an object that
+        is ignored altogether still counts in n. A sampled point is ignored with the pixel that it lies on, and counts in no mean. Predictions that
+        are brought to another size, or sampled, are read between pixels: one under an ignored pixel may be seen by its neighbours.
         Compiled, exported, mapped or without values it is made of torch's own operations, and the matching, done on the host, is one of them.
     """
 
@@ -137,12 +141,14 @@ class MaskSetLoss(torch.nn.Module):
         logits, masks = self._check(logits, mask_logits, points)
         layers, batch, count = masks.shape[:3]
         objects = _of_one_size(read_targets(targets, (logits, masks), self.num_classes, "masks", "[N, H, W]"))
+        ignored = read_ignored(targets, objects)
+        objects = objects if ignored is None else objects._replace(plain=objects.plain or traced([ignored]))
         given = None if points is None else points.detach().to(masks).expand(layers, batch, -1, -1)
         log_probs = logits.detach().log_softmax(-1)
         found: Tensor | list[Match]
         if matches is None:
             self._check_masks(objects, count)
-            found = self._assigned(log_probs, masks.detach(), objects, given, generator)
+            found = self._assigned(log_probs, masks.detach(), objects, given, generator, ignored)
             pairs, by_image, number = read_pairs(found, objects, count), pairs_by_image(objects.sizes, count), sum(objects.sizes)
         else:
             self._check_masks(objects, -1)
@@ -153,10 +159,10 @@ class MaskSetLoss(torch.nn.Module):
         plain, matched = objects.plain, sum(by_image)
         weight = matched + self.no_object_weight * (batch * count - matched)
         number, weight = averaged_over_ranks([number, weight], masks.device)
-        if _image_by_image(masks, plain):
+        if ignored is None and _image_by_image(masks, plain):
             groups = _groups(found, objects.values, count) if isinstance(found, Tensor) else _given_groups(found, objects.values, layers, count)
         else:
-            groups = _single_group(pairs, objects, masks.device)
+            groups = _single_group(pairs, objects, masks.device, ignored)
         flat = masks.flatten(0, 2)
         if self.num_points is None:
             losses = pair_losses(flat, groups, self.weights["mask"], self.weights["dice"], plain=plain)
@@ -170,11 +176,20 @@ class MaskSetLoss(torch.nn.Module):
             total = ((self.weights["class"] * classes + weighted) * weighted.new_tensor(self.layer_weights)).sum()
         return set_loss(torch.stack([classes, mask, dice]), self.weights, found, by_image, total, self.layer_weights)
 
-    def _assigned(self, log_probs: Tensor, masks: Tensor, objects: Objects, points: Tensor | None, generator: torch.Generator | None) -> Tensor:
+    def _assigned(
+        self,
+        log_probs: Tensor,
+        masks: Tensor,
+        objects: Objects,
+        points: Tensor | None,
+        generator: torch.Generator | None,
+        ignored: Tensor | None,
+    ) -> Tensor:
         """The query of each target [L, B, N], −1 for none."""
         layers, batch, count = masks.shape[:3]
         drawn = drawn_points((layers, batch), self.num_points, masks, generator) if self.num_points is not None and points is None else points
-        costs = matching_costs(masks, objects.values, drawn, self.weights["mask"], self.weights["dice"], plain=objects.plain)
+        weights = self.weights["mask"], self.weights["dice"]
+        costs = matching_costs(masks, objects.values, drawn, *weights, ignored=ignored, plain=objects.plain)
         costs = costs - self.weights["class"] * log_probs.gather(-1, objects.labels[None, :, None].expand(layers, batch, count, -1)).exp_()
         return assign(costs, objects.sizes, "the cost of a pair", plain=objects.plain)
 
@@ -223,7 +238,9 @@ class MaskSetLoss(torch.nn.Module):
         own = torch.split(place, [len(group.rows) for group in groups])
         truth = [read_own(group.masks.to(place.device), group.targets.to(place.device), some) for group, some in zip(groups, own, strict=True)]
         target = torch.cat(truth) if truth else place[..., 0]
-        return point_pair_losses(mask_logits, rows, place, target, self.weights["mask"], self.weights["dice"], plain=plain)
+        maps = [group.ignored[group.targets] for group in groups if group.ignored is not None]
+        ignored = read_ignored_at(torch.cat(maps), place) if maps else None
+        return point_pair_losses(mask_logits, rows, place, target, self.weights["mask"], self.weights["dice"], ignored=ignored, plain=plain)
 
 
 def _of_one_size(objects: Objects) -> Objects:
@@ -266,10 +283,13 @@ def _given_groups(matches: list[Match], masks: list[Tensor], layers: int, count:
     return groups
 
 
-def _single_group(pairs: Pairs, objects: Objects, device: torch.device) -> list[Group]:
+def _single_group(pairs: Pairs, objects: Objects, device: torch.device, ignored: Tensor | None) -> list[Group]:
     """All pairs at once, for a device that wants few large launches, and for a graph."""
     if not objects.sizes:
         return []
     first = torch.tensor([0, *objects.sizes], device="cpu").cumsum(0).to(device, non_blocking=True)
     width = max(objects.labels.shape[1], 1)
-    return [Group(pairs.queries, torch.cat([masks.to(device) for masks in objects.values]), first[pairs.targets // width] + pairs.targets % width)]
+    masks = torch.cat([masks.to(device) for masks in objects.values])
+    if ignored is not None:
+        ignored = torch.cat([one.expand(size, -1, -1) for one, size in zip(ignored, objects.sizes, strict=True)])
+    return [Group(pairs.queries, masks, first[pairs.targets // width] + pairs.targets % width, ignored)]

@@ -13,6 +13,7 @@ from lossbook._core.checks import (
     check_labels,
     check_number,
     check_real,
+    check_tensor,
     check_values,
     values_readable,
     wrong_type,
@@ -28,7 +29,7 @@ _LABELS = (torch.int64,)
 _VALUES = (torch.float32, torch.bool, torch.float64)
 
 # How others call the fields: transformers has `class_labels` and `boxes`, torchvision `labels` and `boxes`. Our own name goes first.
-_NAMES = {"labels": ("labels", "class_labels"), "boxes_cxcywh": ("boxes_cxcywh", "boxes"), "masks": ("masks",)}
+_NAMES = {"labels": ("labels", "class_labels"), "boxes_cxcywh": ("boxes_cxcywh", "boxes"), "masks": ("masks",), "ignore": ("ignore",)}
 
 
 class BoxTargets(NamedTuple):
@@ -39,10 +40,11 @@ class BoxTargets(NamedTuple):
 
 
 class MaskTargets(NamedTuple):
-    """The objects of one image: class ids [N] and masks [N, H, W] of 0 and 1 (any dtype)."""
+    """The objects of one image: class ids [N] and masks [N, H, W] of 0 and 1 (any dtype), and which pixels [H, W] nothing is known of."""
 
     labels: Tensor
     masks: Tensor
+    ignore: Tensor | None = None
 
 
 class Objects(NamedTuple):
@@ -97,6 +99,28 @@ def _field(target: Any, image: int, name: str, device: torch.device, check: Call
         wrong_value(field, f"be on the device {device} to match `logits`", str(value.device))
     tensor: Tensor = widened(plain(value))
     return tensor.to(device, torch.int64) if check is check_integer else tensor
+
+
+def read_ignored(targets: Sequence[Any], objects: Objects) -> Tensor | None:
+    """Which pixels of each image are ignored, bool [B, H, W], on the device of the labels; None where no target has `ignore`.
+
+    For the objects of a batch whose masks have one size; where there are none, there is nothing to ignore.
+    """
+    given = [read_field(target, "ignore") for target in targets]
+    if all(value is None for value in given):
+        return None
+    device, read = objects.labels.device, []
+    for image, (value, masks, size) in enumerate(zip(given, objects.values, objects.sizes, strict=True)):
+        found, field = masks.new_zeros(masks.shape[1:], dtype=torch.bool) if value is None else value, f"targets[{image}].ignore"
+        check_tensor(field, found)
+        if found.dtype != torch.bool:
+            wrong_type(field, "have the dtype torch.bool", str(found.dtype))
+        if found.device != device and (found.device.type != "cpu" or device.type == "meta") and value is not None:
+            wrong_value(field, f"be on the device {device} to match `logits`", str(found.device))
+        if found.shape != masks.shape[1:] and size:
+            wrong_value(field, f"have shape {tuple(masks.shape[1:])} to match the masks", tuple(found.shape))
+        read.append(plain(found).to(device) if size else torch.zeros(masks.shape[1:], dtype=torch.bool, device=device))
+    return torch.stack(read)
 
 
 def read_field(target: Any, name: str) -> Any:
