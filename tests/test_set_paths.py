@@ -70,6 +70,12 @@ def whole_pair(x: Tensor, t: Tensor, point: None) -> tuple[tuple[Tensor, Tensor]
     return (focal_cost(x, small), dice(x, small)), (focal_loss(large, t), dice(large, t))
 
 
+def rest_pair(x: Tensor, t: Tensor, ignore: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """Of what is not ignored, in masks of one size."""
+    x, t = x[~ignore], t[~ignore]
+    return (focal_cost(x, t), dice(x, t)), (focal_loss(x, t), dice(x, t))
+
+
 def point_pair(x: Tensor, t: Tensor, points: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
     x, t = (F.grid_sample(m[None, None], 2 * points[None, :, None] - 1, align_corners=False)[0, 0, :, 0] for m in (x, t))
     both = -(t * F.logsigmoid(x) + (1 - t) * F.logsigmoid(-x)).mean(), dice(x, t)
@@ -101,7 +107,7 @@ class Scene:
         found = []
         for image, target in enumerate(self.targets):
             ids, truth = target["labels"], target[self.name]
-            found.append({"labels": labels(ids, image) if labels else ids, self.name: values(truth, image) if values else truth})
+            found.append({**target, "labels": labels(ids, image) if labels else ids, self.name: values(truth, image) if values else truth})
         return replace(self, targets=found)
 
 
@@ -141,7 +147,7 @@ def plain(scene: Scene, *predictions: Tensor) -> list[Tensor]:
         paid, weighed = torch.zeros(3, dtype=torch.float64), 0.0
         for image, target in enumerate(scene.targets):
             ids, truth = target["labels"].tolist(), target[scene.name].double()
-            points = None if scene.points is None else scene.points.double().expand(len(scene.targets), -1, 2)[image]
+            points = target.get("ignore") if scene.points is None else scene.points.double().expand(len(scene.targets), -1, 2)[image]
             pairs = [[scene.pair(layer[image, q], truth[n], points) for n in range(len(ids))] for q in range(layer.shape[1])]
             if given is None:
                 gains = [[gain(scores[image, q], label, kind) for label in ids] for q in range(len(pairs))]
@@ -203,8 +209,11 @@ def same(ours: list[tuple[Tensor, ...]], theirs: list[tuple[Tensor, ...]], dtype
 
 
 def moved(scene: Scene, move: Callable[[Tensor], Tensor]) -> Scene:
-    """With the pairs that it hands in, if it does, somewhere else."""
-    return replace(scene, settings={name: [tuple(map(move, pairs)) for pairs in matches] for name, matches in scene.settings.items()})
+    """With the pairs that it hands in, and what it ignores, if it does, somewhere else."""
+    targets = [{**target, "ignore": move(target["ignore"])} if "ignore" in target else target for target in scene.targets]
+    return replace(
+        scene, targets=targets, settings={name: [tuple(map(move, pairs)) for pairs in matches] for name, matches in scene.settings.items()}
+    )
 
 
 def rounded(values: Tensor) -> Tensor:
@@ -233,6 +242,12 @@ def classes_apart(class_loss: Any) -> Scene:
     weights = {"class_weights": [0.5, 1.0, 2.0, 0.0, 1.5], "layer_weights": [0.25, 1.0], "class_cost": 3.0}
     criterion = sets.BoxSetLoss(CLASSES, class_loss=class_loss, focal_gamma=1.5, **weights)
     return replace(scene, criterion=criterion, predictions=(scene.predictions[0][..., :-1], scene.predictions[1]))
+
+
+def partly_ignored(scene: Scene) -> Scene:
+    generator = torch.Generator().manual_seed(0)
+    targets = [{**target, "ignore": torch.rand(6, 6, generator=generator) > 0.6} for target in scene.targets]
+    return replace(scene, targets=targets, pair=rest_pair)
 
 
 def handed_in(scene: Scene) -> Scene:
@@ -273,6 +288,7 @@ SCENES: dict[str, Callable[[], Scene]] = {
     "masks": lambda: mask_scene((3, 0, 6), layers=2),
     "larger masks": lambda: mask_scene((2, 5), target=(9, 13)),
     "given masks": lambda: handed_in(mask_scene((2, 5), target=(9, 13))),
+    "ignored pixels": lambda: partly_ignored(mask_scene((3, 0, 6), layers=2)),
     "weighted masks": lambda: weighted(mask_scene((3, 0, 6), layers=2)),
     "points": lambda: mask_scene((3, 0, 6), layers=2, target=(9, 13), points=11),
 }
