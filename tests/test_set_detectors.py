@@ -21,6 +21,7 @@ from transformers.models.mask2former.modeling_mask2former import Mask2FormerLoss
 from transformers.models.maskformer.modeling_maskformer import MaskFormerHungarianMatcher, MaskFormerLoss
 
 from lossbook import sets
+from lossbook.sets._mask_matching import matching_costs
 from lossbook.sets._sigmoid_loss import focal_gains
 from tests.test_sets import CLASSES, gradients, mask_scene
 from tests.tolerances import assert_near
@@ -547,6 +548,24 @@ def test_ignored_pixels_are_not_there(generator: torch.Generator) -> None:
         assert torch.equal(ours.queries, theirs.queries)
     mixed = [targets[0], {name: value for name, value in targets[1].items() if name != "ignore"}, targets[2]]
     assert_near(criterion(logits, mask_logits, mixed).total, criterion(logits, mask_logits, targets).total)
+
+
+def test_ignored_pixels_cost_nothing(generator: torch.Generator) -> None:
+    """Every entry of the costs, whole and at points, is that of the rest alone: pixels, and points that lie on the rest."""
+    _, mask_logits, targets, part = cropped_scene(generator)
+    masks, rest = [target["masks"].double() for target in targets], [target["masks"].double() for target in part]
+    ignored = torch.stack([target["ignore"] for target in targets])
+    found = matching_costs(mask_logits, masks, None, 20.0, 3.0, ignored=ignored, plain=False)
+    expected = matching_costs(mask_logits[..., :6], rest, None, 20.0, 3.0, plain=False)
+    for image, mask in enumerate(masks):
+        assert_near(found[:, image, :, : len(mask)], expected[:, image, :, : len(mask)])
+    points = torch.rand(2, 3, 40, 2, generator=generator, dtype=torch.float64)
+    points[..., 20:, 0] = 0.6 + points[..., 20:, 0] * 0.4  # of ten columns the last four
+    points[..., :20, 0] *= 0.6
+    found = matching_costs(mask_logits, masks, points, 20.0, 3.0, ignored=ignored, plain=False)
+    expected = matching_costs(mask_logits, masks, points[..., :20, :], 20.0, 3.0, plain=False)
+    for image, mask in enumerate(masks):
+        assert_near(found[:, image, :, : len(mask)], expected[:, image, :, : len(mask)])
 
 
 def test_larger_masks_and_points_with_ignored_pixels_pair_by_pair(generator: torch.Generator) -> None:
