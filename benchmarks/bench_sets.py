@@ -1,6 +1,6 @@
 """Set losses, forward and backward, against transformers: values within 1e-5 and gradients within 1e-4 of their largest first.
 
-The peers are `ImageLoss` with `HungarianMatcher` (DETR), `MaskFormerLoss` and `Mask2FormerLoss`.
+The peers are `ImageLoss` with `HungarianMatcher` (DETR), `DeformableDetrImageLoss` with its own matcher, `MaskFormerLoss` and `Mask2FormerLoss`.
 
 python -m benchmarks.bench_sets
 """
@@ -73,6 +73,28 @@ def boxes(layers: int, batch: int, objects: int) -> Work:
     return Work(step(lambda: criterion(logits, predicted, targets).total, leaves), step(their_loss, leaves), close, touched(leaves))
 
 
+def focal_boxes(batch: int, queries: int, objects: int) -> Work:
+    """Deformable DETR's: as many classes and queries as it has, no "no object"."""
+    from transformers.loss.loss_deformable_detr import DeformableDetrHungarianMatcher, DeformableDetrImageLoss
+
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(batch, queries, CLASSES, generator=generator).requires_grad_()
+    predicted = (0.2 + 0.5 * torch.rand(batch, queries, 4, generator=generator)).requires_grad_()
+    targets = [
+        {"class_labels": torch.randint(CLASSES, (size,), generator=generator), "boxes": 0.2 + 0.4 * torch.rand(size, 4, generator=generator)}
+        for size in sizes_of(batch, objects)
+    ]
+    criterion = BoxSetLoss(CLASSES, class_loss="focal")
+    peer = DeformableDetrImageLoss(DeformableDetrHungarianMatcher(1, 5, 2), CLASSES, 0.25, ["labels", "boxes"])
+
+    def their_loss() -> Tensor:
+        parts = peer({"logits": logits, "pred_boxes": predicted}, targets)
+        return parts["loss_ce"] + 5 * parts["loss_bbox"] + 2 * parts["loss_giou"]
+
+    leaves = [logits, predicted]
+    return Work(step(lambda: criterion(logits, predicted, targets).total, leaves), step(their_loss, leaves), close, touched(leaves))
+
+
 def masks(batch: int, size: int, target_size: int, *, points: int | None) -> Work:
     from transformers import Mask2FormerConfig
     from transformers.models.mask2former.modeling_mask2former import Mask2FormerLoss
@@ -115,6 +137,11 @@ def box_case(batch: int, layers: int, goal: float) -> Case:
     return Case(name, "transformers ImageLoss", partial(boxes, layers, batch, 20 * batch), goal, 1e-4)
 
 
+def focal_case(batch: int, queries: int, goal: float) -> Case:
+    name = f"focal box set loss, batch {batch}, {queries} queries, {20 * batch} objects"
+    return Case(name, "transformers DeformableDetrImageLoss", partial(focal_boxes, batch, queries, 20 * batch), goal, 1e-4)
+
+
 def mask_case(batch: int, size: int, target_size: int, goal: float, *, points: int | None = None, memory: bool = False) -> Case:
     kind, peer = ("whole masks", "MaskFormerLoss") if points is None else (f"{points} points", "Mask2FormerLoss")
     name = f"mask set loss, {kind}, {batch}x{QUERIES}x{size}x{size}" + (f", targets {target_size}" if target_size != size else "")
@@ -127,6 +154,7 @@ JOBS = [
     box_case(16, 6, 10),
     box_case(8, 1, 5),
     box_case(2, 1, 1.5),
+    focal_case(8, 300, 5),
     mask_case(2, 64, 64, 4, memory=True),
     mask_case(8, 128, 128, 3, memory=True),
     mask_case(2, 128, 512, 6, memory=True),

@@ -6,7 +6,11 @@ import re
 from pathlib import Path
 
 # Tests that do not carry the name of the module or of one of its files. What lies under everything is tested where it is used.
-ALSO = {"book": ("test_data", "test_ledger"), "sets": ("test_set_paths",), "_core": ("test_crossentropy", "test_focal", "test_names")}
+ALSO = {
+    "book": ("test_data", "test_ledger"),
+    "sets": ("test_set_paths", "test_set_detectors"),
+    "_core": ("test_crossentropy", "test_focal", "test_names"),
+}
 ROWS = {"_core": "crossentropy|boxes|decisions"}
 # Tests of every public function, of which a module has the rows that name it: `test_a_good_call[boxes.iou_loss]`.
 SHARED = ("tests/test_inputs.py", "tests/test_torch_world.py", "tests/paths")

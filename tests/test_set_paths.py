@@ -70,6 +70,12 @@ def whole_pair(x: Tensor, t: Tensor, point: None) -> tuple[tuple[Tensor, Tensor]
     return (focal_cost(x, small), dice(x, small)), (focal_loss(large, t), dice(large, t))
 
 
+def rest_pair(x: Tensor, t: Tensor, ignore: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """Of what is not ignored, in masks of one size."""
+    x, t = x[~ignore], t[~ignore]
+    return (focal_cost(x, t), dice(x, t)), (focal_loss(x, t), dice(x, t))
+
+
 def point_pair(x: Tensor, t: Tensor, points: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
     x, t = (F.grid_sample(m[None, None], 2 * points[None, :, None] - 1, align_corners=False)[0, 0, :, 0] for m in (x, t))
     both = -(t * F.logsigmoid(x) + (1 - t) * F.logsigmoid(-x)).mean(), dice(x, t)
@@ -101,37 +107,73 @@ class Scene:
         found = []
         for image, target in enumerate(self.targets):
             ids, truth = target["labels"], target[self.name]
-            found.append({"labels": labels(ids, image) if labels else ids, self.name: values(truth, image) if values else truth})
+            found.append({**target, "labels": labels(ids, image) if labels else ids, self.name: values(truth, image) if values else truth})
         return replace(self, targets=found)
+
+
+def gain(scores: Tensor, label: int, kind: str) -> Tensor:
+    """What a query's scores say for a class in the matching."""
+    if kind == "softmax":
+        return scores.softmax(-1)[label]
+    p, s = scores[label].sigmoid(), scores[label]
+    return 0.75 * p**2 * -F.logsigmoid(-s) - 0.25 * (1 - p) ** 2 * -F.logsigmoid(s)
+
+
+def class_cost(s: Tensor, quality: float | None, criterion: Any) -> Tensor:
+    """What a class costs that is a yes or a no: `quality` is the overlap of the pair where it should be a yes, None elsewhere."""
+    p, gamma, alpha = s.sigmoid(), criterion.focal_gamma, criterion.focal_alpha
+    if criterion.class_loss == "focal":
+        return (1 - alpha) * p**gamma * -F.logsigmoid(-s) if quality is None else alpha * (1 - p) ** gamma * -F.logsigmoid(s)
+    if quality is None:
+        return alpha * p.detach() ** gamma * -F.logsigmoid(-s)
+    return quality * (quality * -F.logsigmoid(s) + (1 - quality) * -F.logsigmoid(-s))
+
+
+def iou(box: Tensor, target: Tensor) -> float:
+    low, high = torch.maximum(box[:2] - box[2:] / 2, target[:2] - target[2:] / 2), torch.minimum(box[:2] + box[2:] / 2, target[:2] + target[2:] / 2)
+    shared = float((high - low).clamp_min(0).prod())
+    return shared / (float(box[2:].prod() + target[2:].prod()) - shared)
 
 
 def plain(scene: Scene, *predictions: Tensor) -> list[Tensor]:
     """Total, class part and both other parts, pair by pair in float64."""
     logits, values = (prediction.double() for prediction in predictions or scene.predictions)
-    weights = list(scene.criterion.weights.values())
-    number = max(sum(len(target["labels"]) for target in scene.targets), 1)
-    parts = torch.zeros(3, dtype=torch.float64)
-    for scores, layer in zip(logits, values, strict=True):
+    criterion, given = scene.criterion, scene.settings.get("matches")
+    weights, costs = list(criterion.weights.values()), list(getattr(criterion, "costs", criterion.weights).values())
+    kind, by_class = getattr(criterion, "class_loss", "softmax"), criterion.class_weights or [1.0] * criterion.num_classes
+    number = max(sum(len(target["labels"]) for target in scene.targets) if given is None else sum(len(queries) for queries, _ in given), 1)
+    parts, first = torch.zeros(3, dtype=torch.float64), torch.tensor([1.0, 0, 0], dtype=torch.float64)
+    for place, (scores, layer) in enumerate(zip(logits, values, strict=True)):
         paid, weighed = torch.zeros(3, dtype=torch.float64), 0.0
         for image, target in enumerate(scene.targets):
             ids, truth = target["labels"].tolist(), target[scene.name].double()
-            points = None if scene.points is None else scene.points.double().expand(len(scene.targets), -1, 2)[image]
+            points = target.get("ignore") if scene.points is None else scene.points.double().expand(len(scene.targets), -1, 2)[image]
             pairs = [[scene.pair(layer[image, q], truth[n], points) for n in range(len(ids))] for q in range(layer.shape[1])]
-            probs = scores[image].softmax(-1)
-            table = [
-                [float((weights[1] * c[0] + weights[2] * c[1] - weights[0] * probs[q, ids[n]]).detach()) for n, (c, _) in enumerate(row)]
-                for q, row in enumerate(pairs)
-            ]
-            wanted = [probs.shape[1] - 1] * len(pairs)
-            for q, n in zip(*linear_sum_assignment(np.array(table).reshape(len(pairs), len(ids))), strict=True):
-                wanted[q] = ids[n]
+            if given is None:
+                gains = [[gain(scores[image, q], label, kind) for label in ids] for q in range(len(pairs))]
+                table = [[float(c @ c.new_tensor(costs)) for c in each] for each in costs_of(pairs, gains)]
+                answers = dict(zip(*linear_sum_assignment(np.array(table).reshape(len(pairs), len(ids))), strict=True))
+            else:
+                answers = dict(zip(*(side.tolist() for side in given[image]), strict=True))
+            for q, n in answers.items():
                 paid = paid + torch.stack([torch.zeros((), dtype=torch.float64), *pairs[q][n][1]]) / number
-            for q, name in enumerate(wanted):
-                weight = scene.criterion.no_object_weight if name == probs.shape[1] - 1 else 1.0
-                paid = paid - weight * probs[q, name].log() * torch.tensor([1.0, 0, 0], dtype=torch.float64)
-                weighed += weight
-        parts = parts + paid / torch.tensor([weighed or 1.0, 1, 1], dtype=torch.float64)
+            for q in range(len(pairs)):
+                wanted = ids[answers[q]] if q in answers else criterion.num_classes
+                if kind == "softmax":
+                    weight = [*by_class, criterion.no_object_weight][wanted]
+                    paid, weighed = paid - weight * scores[image, q].log_softmax(-1)[wanted] * first, weighed + weight
+                    continue
+                for k in range(criterion.num_classes):
+                    quality = iou(layer[image, q].detach(), truth[answers[q]].detach()) if k == wanted else None
+                    paid = paid + by_class[k] * class_cost(scores[image, q, k], quality, criterion) / number * first
+        share = 1.0 if criterion.layer_weights is None else criterion.layer_weights[place]
+        parts = parts + share * paid / torch.tensor([weighed or 1.0, 1, 1], dtype=torch.float64)
     return [(parts * torch.tensor(weights, dtype=torch.float64)).sum(), *parts]
+
+
+def costs_of(pairs: list[Any], gains: list[list[Tensor]]) -> list[list[Tensor]]:
+    """The three costs of each pair, as the weights are ordered."""
+    return [[torch.stack([-g, *c]).detach() for g, (c, _) in zip(some, row, strict=True)] for some, row in zip(gains, pairs, strict=True)]
 
 
 def numbers(loss: sets.SetLoss) -> list[Tensor]:
@@ -166,6 +208,14 @@ def same(ours: list[tuple[Tensor, ...]], theirs: list[tuple[Tensor, ...]], dtype
 # ------------------------------------------------------------------------------------------------------------------------------- scenes
 
 
+def moved(scene: Scene, move: Callable[[Tensor], Tensor]) -> Scene:
+    """With the pairs that it hands in, and what it ignores, if it does, somewhere else."""
+    targets = [{**target, "ignore": move(target["ignore"])} if "ignore" in target else target for target in scene.targets]
+    return replace(
+        scene, targets=targets, settings={name: [tuple(map(move, pairs)) for pairs in matches] for name, matches in scene.settings.items()}
+    )
+
+
 def rounded(values: Tensor) -> Tensor:
     """What every floating dtype holds: a number with eight bits."""
     return values.bfloat16().double()
@@ -186,6 +236,35 @@ def box_scene(sizes: tuple[int, ...], *, layers: int = 1, queries: int = 4, clas
     return Scene(sets.BoxSetLoss(classes, class_weight=1.5), box_pair, (logits, boxes), targets)
 
 
+def classes_apart(class_loss: Any) -> Scene:
+    """Without "no object"; a weight for each class and each layer, and another weight in the matching."""
+    scene = box_scene((3, 0, 6), layers=2)
+    weights = {"class_weights": [0.5, 1.0, 2.0, 0.0, 1.5], "layer_weights": [0.25, 1.0], "class_cost": 3.0}
+    criterion = sets.BoxSetLoss(CLASSES, class_loss=class_loss, focal_gamma=1.5, **weights)
+    return replace(scene, criterion=criterion, predictions=(scene.predictions[0][..., :-1], scene.predictions[1]))
+
+
+def partly_ignored(scene: Scene) -> Scene:
+    generator = torch.Generator().manual_seed(0)
+    targets = [{**target, "ignore": torch.rand(6, 6, generator=generator) > 0.6} for target in scene.targets]
+    return replace(scene, targets=targets, pair=rest_pair)
+
+
+def handed_in(scene: Scene) -> Scene:
+    """With pairs that no matching would find: two queries for one target, and targets without a query."""
+    side = {3: ([0, 2, 3], [2, 0, 2]), 0: ([], []), 6: ([1, 3], [5, 4]), 2: ([3], [0]), 5: ([2, 0, 1], [1, 1, 1])}
+    pairs = [side[len(target["labels"])] for target in scene.targets]
+    return replace(scene, settings={"matches": [sets.Match(*(torch.tensor(numbers, dtype=torch.int64) for numbers in pair)) for pair in pairs]})
+
+
+def weighted(scene: Scene) -> Scene:
+    """With a weight for each class and each layer."""
+    kind = type(scene.criterion)
+    named = {f"{name}_weight": weight for name, weight in scene.criterion.weights.items()}
+    weights = {"class_weights": torch.tensor([0.5, 1.0, 2.0, 0.0, 1.5]), "layer_weights": (0.25, 1.0)}
+    return replace(scene, criterion=kind(CLASSES, **named, **weights))
+
+
 def mask_scene(
     sizes: tuple[int, ...], *, layers: int = 1, queries: int = 4, size: tuple[int, int] = (6, 6), target: tuple[int, int] = (6, 6), points: int = 0
 ) -> Scene:
@@ -203,12 +282,18 @@ def mask_scene(
 
 SCENES: dict[str, Callable[[], Scene]] = {
     "boxes": lambda: box_scene((3, 0, 6), layers=2),
+    "focal boxes": lambda: classes_apart("focal"),
+    "varifocal boxes": lambda: handed_in(classes_apart("varifocal")),
+    "weighted boxes": lambda: handed_in(weighted(box_scene((3, 0, 6), layers=2))),
     "masks": lambda: mask_scene((3, 0, 6), layers=2),
     "larger masks": lambda: mask_scene((2, 5), target=(9, 13)),
+    "given masks": lambda: handed_in(mask_scene((2, 5), target=(9, 13))),
+    "ignored pixels": lambda: partly_ignored(mask_scene((3, 0, 6), layers=2)),
+    "weighted masks": lambda: weighted(mask_scene((3, 0, 6), layers=2)),
     "points": lambda: mask_scene((3, 0, 6), layers=2, target=(9, 13), points=11),
 }
 every = pytest.mark.parametrize("kind", SCENES)
-masked = pytest.mark.parametrize("kind", [kind for kind in SCENES if kind != "boxes"])
+masked = pytest.mark.parametrize("kind", [kind for kind in SCENES if "boxes" not in kind])
 
 
 @every
@@ -250,7 +335,7 @@ def test_predictions_boxes_and_labels_in_any_order(kind: str, order: str) -> Non
     scene = SCENES[kind]()
     laid = replace(scene, predictions=tuple(map(ORDERS[order], scene.predictions)))
     assert all(torch.equal(one, other) for one, other in zip(laid.predictions, scene.predictions, strict=True))
-    if kind == "boxes":
+    if "boxes" in kind:
         laid = laid.changed(values=lambda boxes, image: ORDERS[order](boxes))
     laid = laid.changed(labels=lambda ids, image: torch.stack([ids, ids], -1)[:, 0])
     same(found(laid), expected(scene))
@@ -343,7 +428,7 @@ def test_a_label_that_is_no_integer_is_named_in_every_image(kind: str) -> None:
 @every
 def test_truth_that_asks_for_a_gradient_gets_it_and_changes_nothing(kind: str, generator: torch.Generator) -> None:
     scene = SCENES[kind]()
-    if kind != "boxes":
+    if "boxes" not in kind:
         scene = scene.changed(values=lambda m, image: rounded(torch.rand(m.shape, generator=generator)))
     truth = [target[scene.name] for target in scene.targets]
 
@@ -501,7 +586,7 @@ def test_sure_logits_at_many_points_under_autocast(narrow: torch.dtype) -> None:
 
 
 @pytest.mark.parametrize("narrow", NARROW, ids=str)
-@masked
+@pytest.mark.parametrize("kind", ["masks", "larger masks", "points"])
 def test_a_device_multiplies_in_float32_under_autocast(kind: str, narrow: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
     """The costs of a device, which are made by matrix products, here on a CPU."""
     scene = SCENES[kind]()
@@ -622,7 +707,7 @@ def test_vmap(kind: str) -> None:
     """Over predictions and targets together, over either prediction alone, along any axis, and gradients inside."""
     scene = SCENES[kind]()
     other = replace(scene, predictions=tuple(p.flip(2) * 0.5 for p in scene.predictions))
-    if kind == "boxes":
+    if "boxes" in kind:
         shifted = scene.changed(labels=lambda ids, image: (ids + 1) % CLASSES, values=lambda boxes, image: boxes * 0.75)
     else:
         shifted = scene.changed(labels=lambda ids, image: (ids + 1) % CLASSES, values=lambda masks, image: masks.flip(-1))
@@ -684,11 +769,13 @@ def test_without_values(kind: str) -> None:
     with torch._subclasses.FakeTensorMode() as mode:
         fake = scene.changed(labels=lambda ids, image: mode.from_tensor(ids), values=lambda values, image: mode.from_tensor(values))
         fake = replace(fake, points=None if scene.points is None else mode.from_tensor(scene.points))
+        fake = moved(fake, mode.from_tensor)
         loss = fake(*(mode.from_tensor(p).requires_grad_() for p in scene.predictions))
         loss.total.backward()
         like(loss, "cpu")
     meta = scene.changed(labels=lambda ids, image: ids.to("meta"), values=lambda values, image: values.to("meta"))
     meta = replace(meta, points=None if scene.points is None else scene.points.to("meta"))
+    meta = moved(meta, lambda side: side.to("meta"))
     like(meta(*(p.to("meta") for p in scene.predictions)), "meta")
 
 
@@ -917,6 +1004,10 @@ def distributed_scenes(kind: str, narrow: torch.dtype) -> list[Scene]:
     sizes = sum(SHARES[kind], ())
     scenes = [box_scene(sizes), mask_scene(sizes), mask_scene(sizes, points=7)]
     scenes.append(replace(scenes[0], criterion=sets.BoxSetLoss(CLASSES, no_object_weight=0.0)))  # without objects the weights sum to 0
+    scenes.append(handed_in(replace(scenes[0], criterion=sets.BoxSetLoss(CLASSES, class_weights=[0.5, 1.0, 2.0, 0.0, 1.5]))))
+    scenes.append(handed_in(scenes[2]))
+    apart = scenes[0].predictions[0][..., :-1], scenes[0].predictions[1]
+    scenes += [replace(scenes[0], predictions=apart, criterion=sets.BoxSetLoss(CLASSES, class_loss=kind)) for kind in ("focal", "varifocal")]
     return [replace(scene, predictions=tuple(p.to(narrow) for p in scene.predictions)) for scene in scenes]
 
 
@@ -932,6 +1023,7 @@ def rank_gradients(rank: int, folder: str, narrow: torch.dtype) -> None:
                 predictions=tuple(p[:, images] for p in scene.predictions),
                 targets=scene.targets[images],
                 points=None if scene.points is None else scene.points[images],
+                settings={name: value[images] for name, value in scene.settings.items()},
             )
             results[kind, number] = found(own)
     torch.save(results, f"{folder}/rank{rank}.pt")

@@ -21,7 +21,7 @@ from transformers.models.maskformer import modeling_maskformer as maskformer
 from lossbook import sets
 from lossbook.boxes import pairwise_giou, to_xyxy
 from lossbook.sets import _mask_loss, _mask_matching
-from lossbook.sets._box_loss import pairwise_box_costs
+from lossbook.sets._box_costs import pairwise_box_costs
 from tests.tolerances import assert_near
 
 CLASSES = 5
@@ -158,7 +158,8 @@ def test_predictions_may_lie_in_memory_in_any_order(generator: torch.Generator) 
 def test_box_costs_are_one_image_at_a_time(generator: torch.Generator) -> None:
     logits, boxes, targets = box_scene([4, 4], generator, layers=2)
     labels, true_boxes = (torch.stack([target[name] for target in targets]) for name in ("labels", "boxes_cxcywh"))
-    found = pairwise_box_costs(logits.log_softmax(-1), boxes, labels, true_boxes, {"class": 1.0, "l1": 5.0, "giou": 2.0})
+    probs = logits.softmax(-1).gather(-1, labels[None, :, None].expand(2, 2, 7, -1))
+    found = pairwise_box_costs(probs, boxes, true_boxes, {"class": 1.0, "l1": 5.0, "giou": 2.0})
     for layer, image in itertools.product(range(2), range(2)):
         expected = -logits[layer, image].softmax(-1)[:, labels[image]]
         expected = expected + 5 * (boxes[layer, image][:, None] - true_boxes[image]).abs().sum(-1)
@@ -736,6 +737,8 @@ def _distributed_scenes() -> list[tuple[Any, torch.nn.Module]]:
     generator = torch.Generator().manual_seed(3)
     return [
         (box_scene([3, 0, 9, 2], generator), sets.BoxSetLoss(CLASSES)),
+        (box_scene([3, 0, 9, 2], generator), sets.BoxSetLoss(CLASSES, class_weights=[0.5, 1.0, 2.0, 0.0, 1.5])),
+        (box_scene([3, 0, 9, 2], generator), sets.BoxSetLoss(CLASSES + 1, class_loss="focal")),
         (mask_scene([3, 0, 8, 2], generator), sets.MaskSetLoss(CLASSES)),
     ]
 

@@ -1,6 +1,7 @@
 """How to score a set of objects against the true set: match first, then pay for every pair, and for every query that found nothing.
 
-`match` and `match_batch` find the cheapest one-to-one assignment, `BoxSetLoss` is DETR's loss, `MaskSetLoss` MaskFormer's and Mask2Former's.
+`match` and `match_batch` find the cheapest one-to-one assignment, `BoxSetLoss` is the loss of DETR, Deformable DETR and RT-DETR, `MaskSetLoss` that
+of MaskFormer and Mask2Former.
 Chapter: sets.
 """
 

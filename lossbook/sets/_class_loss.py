@@ -7,17 +7,27 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lossbook.sets._targets import or_one
+from lossbook.sets._pairs import Pairs, wanted_classes
+from lossbook.sets._targets import averaged, or_one
 from lossbook.sets._traced import plain_slope, several
 
 
-def class_loss(logits: Tensor, log_probs: Tensor, wanted: Tensor, no_object_weight: float, total_weight: Any, *, plain: bool) -> Tensor:
-    """Weighted cross-entropy by layer, [L]: −Σ w ln p(wanted) / `total_weight`, with w = 1, or `no_object_weight` for the last class.
+def class_loss(
+    logits: Tensor, log_probs: Tensor, pairs: Pairs, class_weights: list[float] | None, no_object_weight: float, total_weight: Any, *, plain: bool
+) -> Tensor:
+    """Weighted cross-entropy by layer, [L]: −Σ w ln p(wanted) / Σ w, with w that of the class, or `no_object_weight` for the last class.
 
-    `logits` [L, B, Q, K+1] with `log_probs` their detached log-softmax (the matching needs it too), `wanted` class ids [L, B, Q].
+    `logits` [L, B, Q, K+1] with `log_probs` their detached log-softmax (the matching needs it too). Without `class_weights` the sum of the weights
+    is known beforehand: it is `total_weight`.
     """
-    share = log_probs.new_tensor([1.0, no_object_weight]) / or_one(total_weight)
-    weight = torch.where(wanted == logits.shape[-1] - 1, share[1], share[0])
+    no_object = logits.shape[-1] - 1
+    wanted = wanted_classes(pairs, logits.shape[:3], no_object, plain=plain)
+    if class_weights is None:
+        share = log_probs.new_tensor([1.0, no_object_weight]) / or_one(total_weight)
+        weight = torch.where(wanted == no_object, share[1], share[0])
+    else:
+        weight = log_probs.new_tensor([*class_weights, no_object_weight])[wanted]
+        weight = weight / or_one(averaged(weight.flatten(1).sum(1)))[:, None, None]
     if plain:
         return plain_class_loss(logits, wanted[..., None], weight[..., None])
     loss: Tensor = _ClassLoss.apply(logits, log_probs, wanted[..., None], weight[..., None])  # type: ignore[no-untyped-call]

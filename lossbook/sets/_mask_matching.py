@@ -7,19 +7,32 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lossbook.sets._cost_sums import cost_sums
-from lossbook.sets._mask_costs import costs_from, plain_mask_costs, with_ones
-from lossbook.sets._points import corners, read_shared
+from lossbook.sets._mask_costs import MaskCosts, costs_from, plain_mask_costs, with_ones
+from lossbook.sets._mask_pairs import without
+from lossbook.sets._points import corners, read_ignored_at, read_shared
 from lossbook.sets._traced import padded
 
 
-def matching_costs(mask_logits: Tensor, masks: list[Tensor], points: Tensor | None, mask_weight: float, dice_weight: float, *, plain: bool) -> Tensor:
+def matching_costs(
+    mask_logits: Tensor,
+    masks: list[Tensor],
+    points: Tensor | None,
+    mask_weight: float,
+    dice_weight: float,
+    *,
+    ignored: Tensor | None = None,
+    plain: bool,
+) -> Tensor:
     """mask_weight · C_mask + dice_weight · C_dice of every query and target of an image, [L, B, Q, N]; meaningless where it has fewer than N targets.
 
-    For predictions [L, B, Q, H, W] and one [N_b, H', W'] an image; focal costs of whole masks, or cross-entropy at `points` [L, B, P, 2].
+    For predictions [L, B, Q, H, W] and one [N_b, H', W'] an image; focal costs of whole masks, or cross-entropy at `points` [L, B, P, 2]. What is
+    `ignored`, bool [B, H', W'], costs nothing.
     """
     if not masks:
         return mask_logits.new_zeros(*mask_logits.shape[:3], 0)
     with torch.no_grad():
+        if ignored is not None:
+            return costs_by_layer(mask_logits, [truth.detach() for truth in masks], points, mask_weight, dice_weight, ignored)
         run = costs_by_image if mask_logits.device.type == "cpu" and not plain else costs_by_layer
         return run(mask_logits, [truth.detach() for truth in masks], points, mask_weight, dice_weight)
 
@@ -45,20 +58,33 @@ def costs_by_image(mask_logits: Tensor, masks: list[Tensor], points: Tensor | No
     return mask_weight * costs.mask + dice_weight * costs.dice
 
 
-def costs_by_layer(mask_logits: Tensor, masks: list[Tensor], points: Tensor | None, mask_weight: float, dice_weight: float) -> Tensor:
+def costs_by_layer(
+    mask_logits: Tensor, masks: list[Tensor], points: Tensor | None, mask_weight: float, dice_weight: float, ignored: Tensor | None = None
+) -> Tensor:
     """The same with padded targets and batched kernels: a device is kept busy by few large launches."""
     truth = padded([values.to(mask_logits) for values in masks], plain=True)  # [B, N, H', W']
     if points is None:
         truth = nearest(truth.flatten(0, 1), mask_logits.shape[-2:]).reshape(*truth.shape[:2], *mask_logits.shape[-2:])
+        ignored = None if ignored is None else nearest(ignored.to(truth.dtype), mask_logits.shape[-2:]) > 0
     costs = []
     for layer, scores in enumerate(mask_logits):
-        pair = [scores, truth]
+        pair, nothing = [scores, truth], ignored
         if points is not None:
             place = 2 * points[layer, :, :, None].to(scores.dtype) - 1
             pair = [F.grid_sample(values, place, mode="bilinear", align_corners=False) for values in pair]
-        found = plain_mask_costs(*(values.flatten(2) for values in pair), focal=points is None)
+            nothing = None if ignored is None else read_ignored_at(ignored, place[:, :, 0])
+        found = _plain_costs(pair[0].flatten(2), pair[1].flatten(2), nothing, focal=points is None)
         costs.append(mask_weight * found.mask + dice_weight * found.dice)
     return torch.stack(costs)
+
+
+def _plain_costs(scores: Tensor, truth: Tensor, ignored: Tensor | None, *, focal: bool) -> MaskCosts:
+    """Both costs [B, Q, N] of [B, Q, P] and [B, N, P], without what is `ignored`, [B, ...]."""
+    if ignored is None:
+        return plain_mask_costs(scores, truth, focal=focal)
+    nothing = ignored.flatten(1)[:, None]
+    found = plain_mask_costs(*without(nothing, scores, truth), focal=focal)
+    return found._replace(mask=found.mask * nothing.shape[-1] / (~nothing).sum(-1, keepdim=True).clamp_min(1))
 
 
 def nearest(masks: Tensor, size: torch.Size) -> Tensor:

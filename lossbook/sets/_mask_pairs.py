@@ -19,11 +19,12 @@ _PIECE = 2**17  # pixels that are computed together: their temporaries stay in t
 
 
 class Group(NamedTuple):
-    """Pairs of one place: `rows` of the flattened predictions, and which of `masks` [N, H, W] each of them should be."""
+    """Pairs of one place: `rows` of the flattened predictions, and which of `masks` [N, H, W] each of them should be, but for what is `ignored`."""
 
     rows: Tensor
     masks: Tensor
     targets: Tensor
+    ignored: Tensor | None = None  # bool [N, H, W]
 
 
 class PairLosses(NamedTuple):
@@ -39,7 +40,7 @@ def pair_losses(mask_logits: Tensor, groups: list[Group], focal_weight: float, d
 
     The slopes of the weighted sum are computed with it; those of its two parts, and of the masks themselves, only if somebody asks for them.
     """
-    if plain or any(group.masks.requires_grad for group in groups):
+    if plain or any(group.masks.requires_grad or group.ignored is not None for group in groups):
         return weighted_losses(*plain_pair_losses(mask_logits, groups), focal_weight, dice_weight)
     return PairLosses(*_PairLosses.apply(mask_logits, groups, focal_weight, dice_weight))  # type: ignore[no-untyped-call]
 
@@ -95,16 +96,29 @@ def plain_pair_losses(mask_logits: Tensor, groups: list[Group]) -> tuple[Tensor,
     """Focal and dice loss of every pair, each [M], all pairs at once."""
     none = mask_logits[:0].flatten(1).sum(1)  # a gradient of zeros where nothing is matched, and not none at all
     focal, dice = [none], [none]
-    for rows, masks, targets in groups:
-        values = _plain_piece(mask_logits[rows], masks[targets].to(mask_logits.dtype))
+    for rows, masks, targets, ignored in groups:
+        values = _plain_piece(mask_logits[rows], masks[targets].to(mask_logits.dtype), None if ignored is None else ignored[targets])
         focal.append(values[0])
         dice.append(values[1])
     return torch.cat(focal), torch.cat(dice)
 
 
-def _plain_piece(logits: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+def _plain_piece(logits: Tensor, truth: Tensor, ignored: Tensor | None = None) -> tuple[Tensor, Tensor]:
     resized = _resized(logits, truth.shape[1:])
-    return plain_focal(resized, truth, gamma=GAMMA, alpha=ALPHA).flatten(1).mean(1), dice_loss(resized, truth, reduction="none")
+    if ignored is None:
+        return plain_focal(resized, truth, gamma=GAMMA, alpha=ALPHA).flatten(1).mean(1), dice_loss(resized, truth, reduction="none")
+    resized, truth = without(ignored, resized, truth)
+    return kept_mean(plain_focal(resized, truth, gamma=GAMMA, alpha=ALPHA), ignored), dice_loss(resized, truth, reduction="none")
+
+
+def without(ignored: Tensor, logits: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits and masks in which what is ignored is surely nothing, and should be nothing: σ(−1e4) = ln(1 + e^−1e4) = 0, which adds to no sum."""
+    return logits.masked_fill(ignored, -1e4), truth.masked_fill(ignored, 0)
+
+
+def kept_mean(losses: Tensor, ignored: Tensor) -> Tensor:
+    """The mean of each mask's losses [M, ...], 0 where they are ignored, over what is not; 0 where all is."""
+    return losses.flatten(1).sum(1) / (~ignored).flatten(1).sum(1).clamp_min(1)
 
 
 def _rows(groups: list[Group], device: torch.device) -> Tensor:
@@ -115,7 +129,7 @@ def _run(mask_logits: Tensor, groups: list[Group], focal_weight: float, dice_wei
     """Both losses [M], and the slopes [M, h, w] of their weighted sum, a few masks at a time."""
     wide, device, count = mask_logits.dtype, mask_logits.device, sum(group.rows.shape[0] for group in groups)
     losses, slopes, start = mask_logits.new_zeros(2, count), mask_logits.new_empty(count, *mask_logits.shape[1:]), 0
-    for rows, masks, targets in groups:
+    for rows, masks, targets, _ in groups:
         step = max(_PIECE // max(masks.shape[1:].numel(), 1), 1) if device.type == "cpu" else max(rows.shape[0], 1)
         for low in range(0, rows.shape[0], step):
             logits, truth = mask_logits.index_select(0, rows[low : low + step]), masks[targets[low : low + step]]

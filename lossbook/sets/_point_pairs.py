@@ -9,25 +9,36 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lossbook.sets._mask_costs import dice_loss
-from lossbook.sets._mask_pairs import PairLosses, own_slope, plain_gradient, weighted_losses
+from lossbook.sets._mask_pairs import PairLosses, kept_mean, own_slope, plain_gradient, weighted_losses, without
 from lossbook.sets._points import sampled
 
 _PIECE = 2**17  # points that are computed together: their temporaries stay in the cache
 
 
 def point_pair_losses(
-    mask_logits: Tensor, rows: Tensor, place: Tensor, truth: Tensor, mask_weight: float, dice_weight: float, *, plain: bool
+    mask_logits: Tensor,
+    rows: Tensor,
+    place: Tensor,
+    truth: Tensor,
+    mask_weight: float,
+    dice_weight: float,
+    *,
+    ignored: Tensor | None = None,
+    plain: bool,
 ) -> PairLosses:
-    """Of every pair, for predictions [R, h, w] at `rows` [M], read at `place` [M, P, 2], where they should be `truth` [M, P]."""
-    if plain or truth.requires_grad:
-        return weighted_losses(*plain_point_losses(mask_logits, rows, place, truth), mask_weight, dice_weight)
+    """Of every pair, for predictions [R, h, w] at `rows` [M], read at `place` [M, P, 2], where they should be `truth` [M, P], unless `ignored`."""
+    if plain or truth.requires_grad or ignored is not None:
+        return weighted_losses(*plain_point_losses(mask_logits, rows, place, truth, ignored), mask_weight, dice_weight)
     return PairLosses(*_PointPairs.apply(mask_logits, rows, place, truth, (mask_weight, dice_weight)))  # type: ignore[no-untyped-call]
 
 
-def plain_point_losses(mask_logits: Tensor, rows: Tensor, place: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+def plain_point_losses(mask_logits: Tensor, rows: Tensor, place: Tensor, truth: Tensor, ignored: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Both losses [M] from torch's own operations."""
     scores = sampled(mask_logits[rows], place)
-    mask = F.binary_cross_entropy_with_logits(scores, truth, reduction="none").mean(1)
+    if ignored is not None:
+        scores, truth = without(ignored, scores, truth)
+    losses = F.binary_cross_entropy_with_logits(scores, truth, reduction="none")
+    mask = losses.mean(1) if ignored is None else kept_mean(losses, ignored)
     return mask, dice_loss(scores, truth.clamp(0, 1), reduction="none")
 
 

@@ -63,6 +63,12 @@ def sampled(masks: Tensor, place: Tensor) -> Tensor:
     return F.grid_sample(masks[:, None], place[:, :, None].to(masks.dtype), mode="bilinear", align_corners=False)[:, 0, :, 0]
 
 
+def read_ignored_at(ignored: Tensor, place: Tensor) -> Tensor:
+    """Of maps [M, H, W] of ignored pixels, whether each of its own places [M, P, 2] lies on one: bool [M, P]."""
+    pixels = F.grid_sample(ignored[:, None].to(place.dtype), place[:, :, None], mode="nearest", align_corners=False)
+    return pixels[:, 0, :, 0] > 0.5
+
+
 def drawn_points(leading: tuple[int, ...], count: int, like: Tensor, generator: torch.Generator | None) -> Tensor:
     """Uniform points [*leading, P, 2], (x, y) in [0, 1], on the device of `like`; drawn where the generator lives."""
     device = like.device if generator is None else generator.device

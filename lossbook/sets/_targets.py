@@ -5,17 +5,31 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from lossbook._core.checks import check_integer, check_labels, check_number, check_real, wrong_type, wrong_value
+from lossbook._core.checks import (
+    check_integer,
+    check_labels,
+    check_number,
+    check_real,
+    check_tensor,
+    check_values,
+    values_readable,
+    wrong_type,
+    wrong_value,
+)
 from lossbook._core.door import plain, widened
 from lossbook.sets._traced import padded, traced
+
+_FAR = 2.0  # a box around the whole image ends at 1
 
 # What nothing needs to be done to, which is almost everything.
 _LABELS = (torch.int64,)
 _VALUES = (torch.float32, torch.bool, torch.float64)
+
+# How others call the fields: transformers has `class_labels` and `boxes`, torchvision `labels` and `boxes`. Our own name goes first.
+_NAMES = {"labels": ("labels", "class_labels"), "boxes_cxcywh": ("boxes_cxcywh", "boxes"), "masks": ("masks",), "ignore": ("ignore",)}
 
 
 class BoxTargets(NamedTuple):
@@ -26,10 +40,11 @@ class BoxTargets(NamedTuple):
 
 
 class MaskTargets(NamedTuple):
-    """The objects of one image: class ids [N] and masks [N, H, W] of 0 and 1 (any dtype)."""
+    """The objects of one image: class ids [N] and masks [N, H, W] of 0 and 1 (any dtype), and which pixels [H, W] nothing is known of."""
 
     labels: Tensor
     masks: Tensor
+    ignore: Tensor | None = None
 
 
 class Objects(NamedTuple):
@@ -47,6 +62,8 @@ class Objects(NamedTuple):
 def read_targets(targets: Any, predictions: Sequence[Tensor], num_classes: int, name: str, layout: str) -> Objects:
     """Each target's `labels` and `name`, from a mapping or an object with attributes; `layout` is the shape of `name`, such as "[N, 4]".
 
+    Either may have one of the names that others give it.
+
     Labels come to the device of the predictions [L, B, ...]; what else there is stays where it is.
     """
     device, batch = predictions[0].device, predictions[0].shape[1]
@@ -59,8 +76,8 @@ def read_targets(targets: Any, predictions: Sequence[Tensor], num_classes: int, 
     sizes, axes = [], layout.count(",") + 1
     for image, (ids, value) in enumerate(zip(labels, values, strict=True)):
         if ids.ndim != 1 or value.ndim != axes or value.shape[0] != ids.shape[0]:
-            found = f"{tuple(ids.shape)} and {tuple(value.shape)}"
-            wrong_value(f"targets[{image}]", f"have `labels` of shape [N] and `{name}` of shape {layout}", found)
+            found, called = f"{tuple(ids.shape)} and {tuple(value.shape)}", [called_in(targets[image], field) for field in ("labels", name)]
+            wrong_value(f"targets[{image}]", f"have `{called[0]}` of shape [N] and `{called[1]}` of shape {layout}", found)
         sizes.append(ids.shape[0])
     bare = traced([*predictions, *labels, *values])
     ids = padded(labels, plain=bare) if labels else torch.zeros(0, 0, dtype=torch.int64, device=device)
@@ -70,24 +87,116 @@ def read_targets(targets: Any, predictions: Sequence[Tensor], num_classes: int, 
 
 def _field(target: Any, image: int, name: str, device: torch.device, check: Callable[[str, Any], None]) -> Tensor:
     """A tensor with a plain dtype: labels are int64, since images with labels of different dtypes go side by side."""
-    value = target.get(name) if isinstance(target, Mapping) else getattr(target, name, None)
+    value = read_field(target, name)
     accepted = _LABELS if check is check_integer else _VALUES
     if type(value) is Tensor and value.dtype in accepted and value.device == device and value.layout == torch.strided:
         return value
     if value is None:
         wrong_type(f"targets[{image}]", f"be a mapping or a record with `{name}`", type(target).__name__)
-    check(f"targets[{image}].{name}", value)
+    field = f"targets[{image}].{called_in(target, name)}"
+    check(field, value)
     if value.device != device and (value.device.type != "cpu" or device.type == "meta"):
-        wrong_value(f"targets[{image}].{name}", f"be on the device {device} to match `logits`", str(value.device))
+        wrong_value(field, f"be on the device {device} to match `logits`", str(value.device))
     tensor: Tensor = widened(plain(value))
     return tensor.to(device, torch.int64) if check is check_integer else tensor
+
+
+def read_ignored(targets: Sequence[Any], objects: Objects) -> Tensor | None:
+    """Which pixels of each image are ignored, bool [B, H, W], on the device of the labels; None where no target has `ignore`.
+
+    For the objects of a batch whose masks have one size; where there are none, there is nothing to ignore.
+    """
+    given = [read_field(target, "ignore") for target in targets]
+    if all(value is None for value in given):
+        return None
+    device, read = objects.labels.device, []
+    for image, (value, masks, size) in enumerate(zip(given, objects.values, objects.sizes, strict=True)):
+        found, field = masks.new_zeros(masks.shape[1:], dtype=torch.bool) if value is None else value, f"targets[{image}].ignore"
+        check_tensor(field, found)
+        if found.dtype != torch.bool:
+            wrong_type(field, "have the dtype torch.bool", str(found.dtype))
+        if found.device != device and (found.device.type != "cpu" or device.type == "meta") and value is not None:
+            wrong_value(field, f"be on the device {device} to match `logits`", str(found.device))
+        if found.shape != masks.shape[1:] and size:
+            wrong_value(field, f"have shape {tuple(masks.shape[1:])} to match the masks", tuple(found.shape))
+        read.append(plain(found).to(device) if size else torch.zeros(masks.shape[1:], dtype=torch.bool, device=device))
+    return torch.stack(read)
+
+
+def read_field(target: Any, name: str) -> Any:
+    """What a mapping or a record has by the first of the names for it; None where it has none of them."""
+    for called in _NAMES[name]:
+        value = target.get(called) if isinstance(target, Mapping) else getattr(target, called, None)
+        if value is not None:
+            return value
+    return None
+
+
+def called_in(target: Any, name: str) -> str:
+    """The first of the names for a field that a target has."""
+    has = target.__contains__ if isinstance(target, Mapping) else lambda called: hasattr(target, called)
+    return next((called for called in _NAMES[name] if has(called)), name)
+
+
+def check_relative(targets: Any, boxes_cxcywh: Tensor) -> None:
+    """Padded boxes [B, N, 4] of `targets` are in units of the image's size: a coordinate above 2 is one in pixels."""
+    if not boxes_cxcywh.numel():
+        return
+    most = boxes_cxcywh.detach().amax((1, 2))
+    expected = "(centre x, centre y, width, height) relative to the image's size"
+    if not values_readable(most):
+        check_values("targets", most, lambda most: ~(most > _FAR), f"have boxes {expected}", lambda most: f"values up to {most.max():g}")
+        return
+    for image, value in enumerate(most.tolist()):
+        if value > _FAR:
+            called = called_in(targets[image], "boxes_cxcywh")
+            wrong_value(f"targets[{image}].{called}", f"be {expected}", f"values up to {value:g}")
 
 
 def check_weights(**weights: float) -> dict[str, float]:
     """Weights of a loss: finite and not negative."""
     for name, weight in weights.items():
         check_number(name, weight, low=0)
-    return {name.removesuffix("_weight"): float(weight) for name, weight in weights.items()}
+    return {name.rpartition("_")[0]: float(weight) for name, weight in weights.items()}
+
+
+def read_weights(parameter: str, weights: Any, count: int | None = None) -> list[float] | None:
+    """One weight for each of `count`, from a tensor or numbers, finite and not negative; None for none."""
+    if weights is None:
+        return None
+    if isinstance(weights, Tensor) and weights.ndim == 1:
+        check_real(parameter, weights)
+        weights = weights.tolist()
+    if not isinstance(weights, (list, tuple)):
+        wrong_type(parameter, "be a tensor of shape [N] or a sequence of numbers", _shown(weights))
+    numbers = [plain(weight) for weight in weights]
+    for place, weight in enumerate(numbers):
+        check_number(f"{parameter}[{place}]", weight, low=0)
+    if not numbers or (count is not None and len(numbers) != count):
+        wrong_value(parameter, "hold at least one number" if count is None else f"hold {count} numbers, one a class", len(numbers))
+    return [float(weight) for weight in numbers]
+
+
+def check_layers(parameter: str, predictions: Tensor, layer_weights: list[float] | None) -> None:
+    """Predictions [L, B, Q, K], or [B, Q, K] for one layer, have as many layers as there are weights for."""
+    layers = predictions.shape[0] if predictions.ndim == 4 else 1
+    if layer_weights is not None and layers != len(layer_weights):
+        wrong_value(parameter, f"have {len(layer_weights)} layers, as `layer_weights` has", layers)
+
+
+def settings_in_words(settings: dict[str, Any]) -> str:
+    """For a criterion's `repr`: what is None is left out, and numbers are short."""
+    return ", ".join(f"{name}={_in_words(value)}" for name, value in settings.items() if value is not None)
+
+
+def _in_words(value: Any) -> str:
+    if isinstance(value, (str, int)):
+        return repr(value)
+    return "[" + ", ".join(f"{number:g}" for number in value) + "]" if isinstance(value, list) else f"{value:g}"
+
+
+def _shown(value: Any) -> str:
+    return f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
 
 
 def averaged_over_ranks(counts: Sequence[float], device: torch.device) -> list[Any]:
@@ -99,52 +208,20 @@ def averaged_over_ranks(counts: Sequence[float], device: torch.device) -> list[A
     return list((shared / torch.distributed.get_world_size()).unbind())
 
 
+def averaged(sums: Tensor) -> Tensor:
+    """The same for numbers that are a tensor already."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return sums
+    shared = sums.detach().double()
+    torch.distributed.all_reduce(shared)
+    return (shared / torch.distributed.get_world_size()).to(sums.dtype)
+
+
 def at_least_one(count: Any) -> Any:
-    """A count, or 1 where it is less."""
-    return count.clamp_min(1.0) if isinstance(count, Tensor) else max(count, 1.0)
+    """A count, or 1 where it is less; of a mean over ranks, what each of them has of 1."""
+    return count.clamp_min(1.0 / torch.distributed.get_world_size()) if isinstance(count, Tensor) else max(count, 1.0)
 
 
 def or_one(count: Any) -> Any:
     """A count, or 1 where it is 0."""
     return torch.where(count > 0, count, 1.0) if isinstance(count, Tensor) else count or 1.0
-
-
-class Pairs(NamedTuple):
-    """The matched pairs of all layers: flat indices [M] into the queries [L, B, Q] and into the padded targets [B, N], ordered by layer."""
-
-    queries: Tensor
-    targets: Tensor
-    classes: Tensor  # [L, B, Q]: the class that each query should say
-
-
-def read_pairs(assignments: Tensor, objects: Objects, queries: int, no_object: int) -> Pairs:
-    """From the query of each target [L, B, N], −1 for none."""
-    layers, batch = assignments.shape[:2]
-    rows, columns = (_plain_places if objects.plain else _places)(assignments, objects, queries)
-    labels = objects.labels.reshape(-1).index_select(0, columns)
-    classes = torch.full((layers * batch * queries,), no_object, dtype=torch.int64, device=labels.device)
-    classes = classes.scatter(0, rows, labels) if objects.plain else classes.index_copy_(0, rows, labels)
-    return Pairs(rows, columns, classes.view(layers, batch, queries))
-
-
-def _places(assignments: Tensor, objects: Objects, queries: int) -> tuple[Tensor, Tensor]:
-    """Where matched queries and targets are: each image's in the order of its targets."""
-    table, (_, batch, size) = assignments.numpy(), assignments.shape
-    place = np.flatnonzero(table >= 0)
-    rows, columns = table.reshape(-1)[place] + place // max(size, 1) * queries, place % max(batch * size, 1)
-    flat = torch.from_numpy(np.stack([rows, columns])).to(objects.labels.device, non_blocking=True)
-    return flat[0], flat[1]
-
-
-def _plain_places(assignments: Tensor, objects: Objects, queries: int) -> tuple[Tensor, Tensor]:
-    """The same in the order of the queries: sorted by them, the targets without one come first, and how many these are is known beforehand."""
-    layers, batch, size = assignments.shape
-    order = assignments.argsort(dim=-1, stable=True)  # [L, B, N]
-    chosen = assignments.gather(-1, order) + queries * torch.arange(layers * batch, device=order.device).view(layers, batch, 1)
-    order = order + size * torch.arange(batch, device=order.device)[:, None]
-    found = [[table[:, :0].flatten(1)] for table in (chosen, order)]  # an empty batch has no image to begin with
-    for image, number in enumerate(objects.sizes):
-        for table, kept in zip((chosen, order), found, strict=True):
-            kept.append(table[:, image, size - min(number, queries) :])
-    rows, columns = (torch.cat(kept, 1).flatten() for kept in found)
-    return rows, columns

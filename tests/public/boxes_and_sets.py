@@ -143,15 +143,50 @@ BATCHES = st.tuples(st.integers(1, 2), st.integers(0, 3), st.integers(0, 3)).fla
 # --- set losses ----------------------------------------------------------------------------------------------------------------------------------
 
 
+# Losses of two classes, and what the reference needs to know of each: weights of the classes, and γ where they are a yes or a no.
+BOX_LOSSES = {
+    "softmax": sets.BoxSetLoss(2),
+    "weighted": sets.BoxSetLoss(2, class_weights=[0.5, 2.0], layer_weights=[3.0]),
+    "focal": sets.BoxSetLoss(2, class_loss="focal", focal_gamma=1.5),
+    "varifocal": sets.BoxSetLoss(2, class_loss="varifocal", class_weights=[0.5, 2.0], class_cost=2.0),
+}
+MASK_LOSSES = {
+    "softmax": sets.MaskSetLoss(2, class_weight=1.0, mask_weight=20.0, dice_weight=1.0),
+    "weighted": sets.MaskSetLoss(2, class_weights=[0.5, 2.0], layer_weights=[3.0]),
+}
+
+
+def box_set_loss(*, logits: Tensor, boxes_cxcywh: Tensor, targets: Any, kind: str, matches: Any = None) -> sets.SetLoss:
+    return BOX_LOSSES[kind](logits, boxes_cxcywh, targets, matches=matches)
+
+
+def mask_set_loss(*, logits: Tensor, mask_logits: Tensor, targets: Any, kind: str = "softmax", matches: Any = None) -> sets.SetLoss:
+    return MASK_LOSSES[kind](logits, mask_logits, targets, matches=matches)
+
+
+@st.composite
+def set_matches(draw: st.DrawFn, queries: int, sizes: list[int]) -> list[sets.Match] | None:
+    """None, or for each image some queries, each with any target."""
+    if draw(st.booleans()):
+        return None
+    found = []
+    for size in sizes:
+        chosen = draw(st.lists(st.integers(0, queries - 1), unique=True)) if size else []
+        found.append(sets.Match(torch.tensor(chosen, dtype=torch.int64), draw(labels((len(chosen),), max(size, 1), WHOLE))))
+    return found
+
+
 @st.composite
 def box_sets(draw: st.DrawFn) -> Arguments:
     """Predictions of a few queries and the objects of a few images: none, some, or more than queries."""
-    batch, queries = draw(st.integers(0, 2)), draw(st.integers(1, 3))
+    batch, queries, kind = draw(st.integers(0, 2)), draw(st.integers(1, 3)), draw(st.sampled_from(list(BOX_LOSSES)))
     sizes = [draw(st.integers(0, 3)) for _ in range(batch)]
     return {
-        "logits": draw(floats((batch, queries, 3), MODERATE)),
+        "logits": draw(floats((batch, queries, 2 if "focal" in kind else 3), MODERATE)),
         "boxes_cxcywh": draw(centred((batch, queries))),
         "targets": [sets.BoxTargets(draw(labels((n,), 2, WHOLE)), draw(centred((n,)))) for n in sizes],
+        "matches": draw(set_matches(queries, sizes)),
+        "kind": kind,
     }
 
 
@@ -163,6 +198,8 @@ def mask_sets(draw: st.DrawFn) -> Arguments:
         "logits": draw(floats((batch, queries, 3), MODERATE)),
         "mask_logits": draw(floats((batch, queries, 2, 3), MODERATE)),
         "targets": [sets.MaskTargets(draw(labels((n,), 2, WHOLE)), draw(labels((n, 2, 3), 2, WHOLE))) for n in sizes],
+        "matches": draw(set_matches(queries, sizes)),
+        "kind": draw(st.sampled_from(list(MASK_LOSSES))),
     }
 
 
@@ -177,26 +214,42 @@ def distinct_masks() -> Arguments:
     }
 
 
-def set_reference(arguments: Arguments, pair: Any, weights: tuple[float, float, float]) -> float:
-    """Every image's assignments tried out; `pair(image, query, target)` gives the two costs beside the class, and the two losses."""
-    logits, targets = array(arguments["logits"]), arguments["targets"]
-    log_probs, probs = log_softmax(logits, 2), np.exp(log_softmax(logits, 2))
+def set_reference(arguments: Arguments, pair: Any, criterion: Any) -> float:
+    """Every image's assignments tried out; `pair(image, query, target)` gives the two costs beside the class, the two losses, and the overlap."""
+    logits, targets, given = array(arguments["logits"]), arguments["targets"], arguments.get("matches")
+    weights, class_cost = np.array(list(criterion.weights.values())), getattr(criterion, "costs", criterion.weights)["class"]
+    kind, by_class = getattr(criterion, "class_loss", "softmax"), [1.0, 1.0] if criterion.class_weights is None else criterion.class_weights
     batch, queries, columns = logits.shape
-    number_of_objects = max(sum(len(target.labels) for target in targets), 1)
-    truth = np.full((batch, queries), columns - 1)
-    extra = 0.0
+    gains = np.exp(log_softmax(logits, 2)) if kind == "softmax" else _focal(logits, 0.75, 2.0, 0) - _focal(logits, 0.25, 2.0, 1)
+    number = max(sum(len(target.labels) for target in targets) if given is None else sum(len(each.queries) for each in given), 1)
+    truth, quality, extra = np.full((batch, queries), 2), np.zeros((batch, queries)), 0.0
     for image, target in enumerate(targets):
         ids = target.labels.tolist()
         cost = np.array(
-            [[-weights[0] * probs[image, q, ids[n]] + np.dot(weights[1:], pair(image, q, n)[0]) for n in range(len(ids))] for q in range(queries)]
-        ).reshape(queries, len(ids))
-        best = _best(cost)
+            [[-class_cost * gains[image, q, ids[n]] + weights[1:] @ pair(image, q, n)[0] for n in range(len(ids))] for q in range(queries)]
+        )
+        best = _best(cost.reshape(queries, len(ids))) if given is None else list(zip(*(side.tolist() for side in given[image]), strict=True))
         for q, n in best:
-            truth[image, q] = ids[n]
-            extra += np.dot(weights[1:], pair(image, q, n)[1]) / number_of_objects
-    weight = np.where(truth == columns - 1, 0.1, 1.0)
-    entropy = -(weight * np.take_along_axis(log_probs, truth[..., None], 2)[..., 0]).sum() / (weight.sum() or 1.0)
-    return weights[0] * float(entropy) + float(extra)
+            truth[image, q], quality[image, q] = ids[n], pair(image, q, n)[2]
+            extra += weights[1:] @ pair(image, q, n)[1] / number
+    if kind == "softmax":
+        weight = np.array([*by_class, 0.1])[truth]
+        paid = -(weight * np.take_along_axis(log_softmax(logits, 2), truth[..., None], 2)[..., 0]).sum() / (weight.sum() or 1.0)
+    else:
+        yes, q, gamma, alpha = truth[..., None] == np.arange(columns), quality[..., None], criterion.focal_gamma, criterion.focal_alpha
+        if kind == "focal":
+            losses = np.where(yes, _focal(logits, alpha, gamma, 1), _focal(logits, 1 - alpha, gamma, 0))
+        else:
+            losses = np.where(yes, q * (q * _focal(logits, 1.0, 0.0, 1) + (1 - q) * _focal(logits, 1.0, 0.0, 0)), _focal(logits, alpha, gamma, 0))
+        paid = (losses * by_class).sum() / number
+    return (criterion.layer_weights or [1.0])[0] * float(weights[0] * paid + extra)
+
+
+def _focal(logits: Array, alpha: float, gamma: float, answer: int) -> Array:
+    """α (1 − p_t)^γ · −ln p_t, where p_t = p for the answer 1."""
+    signed: Array = np.where(answer, logits, -logits)
+    found: Array = alpha * np.exp(-gamma * np.logaddexp(0, signed)) * np.logaddexp(0, -signed)
+    return found
 
 
 def _best(cost: Array) -> list[tuple[int, int]]:
@@ -211,13 +264,13 @@ def _best(cost: Array) -> list[tuple[int, int]]:
 def box_set_check(result: sets.SetLoss, **arguments: Any) -> None:
     predicted, targets = array(arguments["boxes_cxcywh"]), arguments["targets"]
 
-    def pair(image: int, q: int, n: int) -> tuple[tuple[float, float], tuple[float, float]]:
+    def pair(image: int, q: int, n: int) -> tuple[tuple[float, float], tuple[float, float], float]:
         box, target = predicted[image, q], array(targets[image].boxes_cxcywh)[n]
-        giou = one_pair("giou", *(corner_reference(boxes_cxcywh=torch.from_numpy(side.copy())).tolist() for side in (box, target)))
-        distance = float(np.abs(box - target).sum())
-        return (distance, -giou), (distance, 1 - giou)
+        corners = [corner_reference(boxes_cxcywh=torch.from_numpy(side.copy())).tolist() for side in (box, target)]
+        giou, distance = one_pair("giou", *corners), float(np.abs(box - target).sum())
+        return (distance, -giou), (distance, 1 - giou), one_pair("iou", *corners)
 
-    expected = set_reference(arguments, pair, (1.0, 5.0, 2.0))
+    expected = set_reference(arguments, pair, BOX_LOSSES[arguments["kind"]])
     assert abs(float(result.total.detach()) - expected) <= 1e-5 * (1 + abs(expected))
     assert set(result.parts) == {"class", "l1", "giou"}
 
@@ -225,15 +278,15 @@ def box_set_check(result: sets.SetLoss, **arguments: Any) -> None:
 def mask_set_check(result: sets.SetLoss, **arguments: Any) -> None:
     predicted, targets = array(arguments["mask_logits"]), arguments["targets"]
 
-    def pair(image: int, q: int, n: int) -> tuple[tuple[float, float], tuple[float, float]]:
+    def pair(image: int, q: int, n: int) -> tuple[tuple[float, float], tuple[float, float], float]:
         x, t = predicted[image, q], array(targets[image].masks)[n]
         p = np.exp(-np.logaddexp(0, -x))
         focal = 0.25 * (1 - p) ** 2 * t * np.logaddexp(0, -x) + 0.75 * p**2 * (1 - t) * np.logaddexp(0, x)
         dice = 1 - (2 * (p * t).sum() + 1) / (p.sum() + t.sum() + 1)
         both = float(focal.mean()), float(dice)
-        return both, both
+        return both, both, 0.0
 
-    expected = set_reference(arguments, pair, (1.0, 20.0, 1.0))
+    expected = set_reference(arguments, pair, MASK_LOSSES[arguments["kind"]])
     assert abs(float(result.total.detach()) - expected) <= 1e-4 * (1 + abs(expected))
     assert set(result.parts) == {"class", "mask", "dice"}
 
@@ -348,8 +401,27 @@ def map_check(result: Tensor, *, logits: Tensor, mask_logits: Tensor, things: li
     assert bool((result[..., 1][torch.isin(result[..., 0], torch.tensor(things))] > 0).all())
 
 
-def no_objects(arguments: Arguments) -> bool:
-    return not any(len(target.labels) for target in arguments["targets"])
+def nothing_paired(arguments: Arguments) -> bool:
+    given = arguments["matches"]
+    return not any(len(target.labels) for target in arguments["targets"]) if given is None else not any(len(each.queries) for each in given)
+
+
+def matches_kind(value: list[sets.Match] | None) -> Any:
+    yield Bad("a number", 3, TypeError)
+    yield Bad("an image more", [*(value or []), sets.Match(torch.tensor([0]), torch.tensor([0]))] * 5, ValueError)
+    if value:
+        yield Bad("a matching alone", [value[0].queries, *value[1:]], TypeError)
+        yield Bad("lists", [([0], [0]), *value[1:]], TypeError)
+        yield Bad("floats", [(value[0].queries.double(), value[0].targets), *value[1:]], TypeError)
+        yield Bad("a query more", [(torch.cat([value[0].queries, torch.tensor([0])]), value[0].targets), *value[1:]], ValueError)
+        yield Bad("no such query", [sets.Match(torch.tensor([3]), torch.tensor([0])), *value[1:]], ValueError)
+        yield Bad("no such target", [sets.Match(torch.tensor([0]), torch.tensor([3])), *value[1:]], ValueError)
+
+
+def in_pixels(value: list[Any]) -> Any:
+    yield from targets_kind("boxes_cxcywh")(value)
+    if value and len(value[0].labels):
+        yield Bad("boxes in pixels", [value[0]._replace(boxes_cxcywh=value[0].boxes_cxcywh + 600), *value[1:]], ValueError)
 
 
 CLASSES = {"things": lambda value: iter([Bad("a class twice", [*value, 1], ValueError)])}
@@ -429,19 +501,19 @@ SPECS = [
     ),
     Spec(
         "sets.BoxSetLoss.forward",
-        sets.BoxSetLoss(2),
+        box_set_loss,
         box_sets(),
-        {"logits": tensor(), "boxes_cxcywh": tensor(), "targets": targets_kind("boxes_cxcywh")},
+        {"logits": tensor(), "boxes_cxcywh": tensor(), "targets": in_pixels, "matches": matches_kind},
         check=box_set_check,
-        hides_nan={"boxes_cxcywh": no_objects},  # no box is looked at
+        hides_nan={"boxes_cxcywh": nothing_paired},  # no box is looked at
     ),
     Spec(
         "sets.MaskSetLoss.forward",
-        sets.MaskSetLoss(2, class_weight=1.0, mask_weight=20.0, dice_weight=1.0),
+        mask_set_loss,
         mask_sets(),
-        {"logits": tensor(), "mask_logits": tensor(), "targets": targets_kind("masks")},
+        {"logits": tensor(), "mask_logits": tensor(), "targets": targets_kind("masks"), "matches": matches_kind},
         check=mask_set_check,
-        hides_nan={"mask_logits": no_objects},
+        hides_nan={"mask_logits": nothing_paired},
     ),
     Spec(
         "panoptic.panoptic_counts",
