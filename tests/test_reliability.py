@@ -941,7 +941,7 @@ def test_gradients_of_errors_under_every_option(norm, options, generator):
             ValueError,
             "`probs` should have shape [N, K] where `per_class` is True; found (1,).",
         ),
-        (lambda: expected_calibration_error(HALF, ONE, per_class="yes"), ValueError, "`per_class` should be one of False, True; found 'yes'."),
+        (lambda: expected_calibration_error(HALF, ONE, per_class="yes"), TypeError, "`per_class` should be True or False; found 'yes'."),
         (lambda: brier_score(HALF, ONE, ignore_index=1.0), TypeError, "`ignore_index` should be an integer or None; found float."),
         (lambda: brier_score(HALF, ONE, sample_weight=-HALF), ValueError, "`sample_weight` should be at least 0; found values from -0.5 to -0.5."),
         (lambda: brier_score(HALF, ONE, sample_weight=HALF[None]), ValueError, "`sample_weight` should have shape (1,); found (1, 1)."),

@@ -17,6 +17,7 @@ from lossbook._core.checks import (
     check_choice,
     check_count,
     check_finite,
+    check_flag,
     check_floating,
     check_ndim,
     check_range,
@@ -147,7 +148,7 @@ def _binned(probs: Tensor, labels: Tensor, bins: int, binning: str, per_class: b
     """The cases that are to be binned."""
     check_count("bins", bins)
     check_choice("binning", binning, ("width", "mass"))
-    check_choice("per_class", per_class, (False, True))
+    check_flag("per_class", per_class)
     cases = checked_forecasts(probs, labels, ignore_index, sample_weight)
     if per_class and probs.ndim == 1:
         wrong_value("probs", "have shape [N, K] where `per_class` is True", tuple(probs.shape))

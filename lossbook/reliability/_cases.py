@@ -16,7 +16,6 @@ from lossbook._core.checks import (
     check_integer,
     check_labels,
     check_range,
-    check_real,
     check_same_device,
     check_tensor,
     wrong_value,
@@ -45,7 +44,7 @@ def checked_forecasts(probs: Tensor, labels: Tensor, ignore_index: int | None = 
     What is ignored weighs 0, and is not looked at: any probability may stand there, and none of it is left.
     """
     _check_labelled("probs", probs, labels, ignore_index)
-    weight = _weight("probs", probs, labels, ignore_index, sample_weight)
+    weight = _weight("probs", labels, ignore_index, sample_weight)
     if ignore_index is not None:
         ignored = labels.long() == ignore_index
         classes = probs.shape[1] if probs.ndim == 2 else 1
@@ -58,12 +57,14 @@ def checked_forecasts(probs: Tensor, labels: Tensor, ignore_index: int | None = 
     return Cases(probs, labels, weight)
 
 
-def checked_fit(parameter: str, scores: Tensor, labels: Tensor, ignore_index: int | None, sample_weight: Tensor | None) -> Cases:
+def checked_fit(
+    parameter: str, scores: Tensor, labels: Tensor, ignore_index: int | None, sample_weight: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor]:
     """There is something to fit: cases of a weight above 0, of `scores` that are finite, [N] or [N, K]; all can be read, and all that is left is
-    among the cases that come back, in float64.
+    among the scores, labels and weights that come back, in float64.
     """
     _check_labelled(parameter, scores, labels, ignore_index)
-    weight = _weight(parameter, scores, labels, ignore_index, sample_weight)
+    weight = _weight(parameter, labels, ignore_index, sample_weight)
     if not labels.numel():
         wrong_value(parameter, "hold at least one case", tuple(scores.shape))
     if weight is None:
@@ -72,23 +73,21 @@ def checked_fit(parameter: str, scores: Tensor, labels: Tensor, ignore_index: in
         if value is not None:
             check_concrete(name, value)
     if weight is None:
-        return Cases(scores.detach().double(), labels.long(), torch.ones_like(labels, dtype=torch.float64))
+        return scores.detach().double(), labels.long(), torch.ones_like(labels, dtype=torch.float64)
     there = weight > 0
     if not bool(there.any()):
         wrong_value(parameter, "hold at least one case that is not ignored and has a weight", "none")
     check_finite(parameter, scores[there])
-    return Cases(scores[there].detach().double(), labels[there].long(), weight[there].detach())
+    return scores[there].detach().double(), labels[there].long(), weight[there].detach()
 
 
-def _weight(parameter: str, values: Tensor, labels: Tensor, ignore_index: int | None, sample_weight: Tensor | None) -> Tensor | None:
+def _weight(parameter: str, labels: Tensor, ignore_index: int | None, sample_weight: Tensor | None) -> Tensor | None:
     """What each case weighs: 0 where it is ignored."""
     if sample_weight is None and ignore_index is None:
         return None
-    weight = torch.ones_like(labels, dtype=torch.float64)
-    if sample_weight is not None:
-        check_real("sample_weight", sample_weight)
-        check_same_device("sample_weight", sample_weight, parameter, values)
-        weight = laid_out("sample_weight", sample_weight, weight)
+    ones = torch.ones_like(labels, dtype=torch.float64)
+    given = laid_out("sample_weight", sample_weight, ones, of=parameter)
+    weight = ones if given is None else given
     return weight if ignore_index is None else weight.masked_fill(labels.long() == ignore_index, 0.0)
 
 
