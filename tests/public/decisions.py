@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -380,34 +380,53 @@ OPPORTUNITIES = st.tuples(st.integers(0, 3), st.integers(1, 4)).flatmap(
 # --- groups --------------------------------------------------------------------------------------------------------------------------------------
 
 
-def people(with_labels: bool, **more: Any) -> st.SearchStrategy[Arguments]:
+def grouped(n: int) -> st.SearchStrategy[Any]:
+    """Groups of n people: one feature, or two, in one tensor or in a list. The last one has the highest ids, so that all rates have one shape."""
+
+    def ids(shape: tuple[int, ...], most: int) -> st.SearchStrategy[Tensor]:
+        return labels(shape, most + 1).map(lambda drawn: torch.cat([drawn[:-1], torch.full_like(drawn[-1:], most)]))
+
+    return ids((n,), 2) | ids((n, 2), 2) | st.tuples(ids((n,), 2), ids((n,), 1)).map(list)
+
+
+def people(with_labels: bool, gap: bool = True) -> st.SearchStrategy[Arguments]:
     def draw(n: int) -> st.SearchStrategy[Arguments]:
-        drawn = {"decisions": labels((n,), 2), "groups": labels((n,), 3)}
-        return st.fixed_dictionaries({**drawn, **({"labels": labels((n,), 2)} if with_labels else {}), **more})
+        drawn = {"decisions": labels((n,), 2) | floats((n,), UNIT), "groups": grouped(n), "sample_weight": weights(n)}
+        drawn |= {"method": st.sampled_from(["between_groups", "to_overall"])} if gap else {}
+        return st.fixed_dictionaries({**drawn, **({"labels": labels((n,), 2)} if with_labels else {})})
 
     return st.integers(1, 8).flatmap(draw)
 
 
-def rates(decisions: Tensor, groups: Tensor, labels: Tensor | None = None, label: int = 1) -> Array:
-    """By counting; NaN where there is nobody."""
-    counted = []
-    for group in range(int(groups.max()) + 1):
-        chosen = [
-            d
-            for d, g, y in zip(decisions.tolist(), groups.tolist(), (labels if labels is not None else decisions).tolist(), strict=True)
-            if g == group and (labels is None or y == label)
-        ]
-        counted.append(sum(chosen) / len(chosen) if chosen else math.nan)
-    return np.array(counted)
+def rates(decisions: Tensor, groups: Any, labels: Tensor | None, sample_weight: Tensor | None, label: int = 1) -> tuple[Array, float]:
+    """By counting, a place for each combination of ids, and of all together; NaN where there is nobody."""
+    columns = groups if isinstance(groups, list) else groups.reshape(len(groups), -1).unbind(1)
+    found = np.full([int(column.max()) + 1 for column in columns], math.nan)
+    weight = [1.0] * len(decisions) if sample_weight is None else sample_weight.tolist()
+    among = [True] * len(decisions) if labels is None else [y == label for y in labels.tolist()]
+    people = [(w, d, *ids) for w, d, y, *ids in zip(weight, decisions.tolist(), among, *(c.tolist() for c in columns), strict=True) if y]
+
+    def rate(chosen: list[Any]) -> float:
+        total = sum(w for w, *_ in chosen)
+        return sum(w * d for w, d, *_ in chosen) / total if total else math.nan
+
+    for place in np.ndindex(*found.shape):
+        found[place] = rate([person for person in people if tuple(person[2:]) == place])
+    return found, rate(people)
 
 
-def spread(found: Array) -> float:
-    known = found[~np.isnan(found)]
-    return float(known.max() - known.min()) if len(known) else 0.0
-
-
-def odds_reference(*, decisions: Tensor, labels: Tensor, groups: Tensor) -> float:
-    return max(spread(rates(decisions, groups, labels, label)) for label in (0, 1))
+def gap_reference(kind: str, wanted: tuple[int | None, ...], decisions: Tensor, groups: Any, method: str, **given: Any) -> float:
+    """The worst over the rates among all, or among those with a label."""
+    truth, found = given.pop("labels", None), []
+    for label in wanted:
+        by_group, overall = rates(decisions, groups, None if label is None else truth, label=label or 0, **given)
+        known = by_group[~np.isnan(by_group)].tolist()
+        pairs = [(one, overall if method == "to_overall" else other) for one in known for other in known]
+        if kind == "difference":
+            found.append(max((abs(one - other) for one, other in pairs), default=0.0))
+        else:
+            found.append(min((min(pair) / max(pair) if max(pair) else 1.0 for pair in pairs), default=1.0))
+    return max(found) if kind == "difference" else min(found)
 
 
 def wilson_check(result: fairness.Interval, *, rates: Tensor, counts: Tensor, confidence: float) -> None:
@@ -420,9 +439,10 @@ def wilson_check(result: fairness.Interval, *, rates: Tensor, counts: Tensor, co
         assert np.allclose(np.abs(array(end) - array(rates)), z * error, atol=1e-6)
 
 
-def penalty_reference(*, probs: Tensor, groups: Tensor) -> float:
-    means = np.array([array(probs)[(groups == g).numpy()].mean() for g in range(int(groups.max()) + 1) if bool((groups == g).any())])
-    return float(((means - means.mean()) ** 2).mean())
+def penalty_reference(*, probs: Tensor, groups: Any, sample_weight: Tensor | None) -> float:
+    means = rates(probs, groups, None, sample_weight)[0]
+    means = means[~np.isnan(means)]
+    return float(((means - means.mean()) ** 2).mean()) if len(means) else 0.0
 
 
 def front_reference(*, points: Tensor) -> Array:
@@ -449,6 +469,20 @@ def frontier_check(result: fairness.ParityFrontier, *, probs: Tensor, groups: Te
     assert errors[0] <= min(float(array(probs).mean()), 1 - float(array(probs).mean())) + 1e-9, "everybody or nobody is parity, too"
 
 
+def group_kind(value: Any) -> Any:
+    """Ids from 0, in one tensor or a list of features."""
+    if isinstance(value, list):
+        yield Bad("no features", [], ValueError)
+        yield Bad("a feature of fewer people", [value[0], value[1][:-1]], ValueError)
+        yield Bad("a feature that is no tensor", [value[0], 1], TypeError)
+        yield Bad("a feature of floats", [value[0], value[1].double()], TypeError)
+        yield Bad("a negative id", [value[0], value[1].long() - 9], ValueError)
+    elif value is not None:
+        yield from tensor(floating=False, low=0, shaped=False)(value)
+        yield Bad("an axis too many", value.reshape(len(value), -1, 1), ValueError)
+        yield Bad("one person more", torch.cat([value, value[:1]]), ValueError)
+
+
 GROUPS = tensor(floating=False, low=0)
 BINARY = tensor(floating=None, low=0, high=1)
 
@@ -468,6 +502,16 @@ BINNING = st.sampled_from(["width", "mass"])
 WEIGHTS = tensor(floating=None, low=0, finite=True)
 TRUTH = {"labels": label_kind, "ignore_index": whole_or_none, "sample_weight": WEIGHTS}
 FORECAST = {**TRUTH, "probs": forecast_kind}
+
+
+PEOPLE = {"decisions": BINARY, "groups": group_kind, "sample_weight": WEIGHTS}
+GAPS: dict[str, tuple[int | None, ...]] = {
+    "demographic_parity_difference": (None,),
+    "demographic_parity_ratio": (None,),
+    "equal_opportunity_difference": (1,),
+    "equalized_odds_difference": (1, 0),
+    "equalized_odds_ratio": (1, 0),
+}
 
 
 SPECS = [
@@ -629,40 +673,29 @@ SPECS = [
     Spec(
         "fairness.selection_rates",
         fairness.selection_rates,
-        people(False),
-        {"decisions": BINARY, "groups": GROUPS},
-        reference=lambda decisions, groups: rates(decisions, groups),
+        people(False, gap=False),
+        PEOPLE,
+        reference=lambda **given: rates(**given, labels=None)[0],
     ),
     *(
         Spec(
             f"fairness.{name}",
             getattr(fairness, name),
-            people(True),
-            {"decisions": BINARY, "groups": GROUPS, "labels": truth_kind},
-            reference=lambda decisions, groups, labels, label=label: rates(decisions, groups, labels, label),
+            people(True, gap=False),
+            {**PEOPLE, "labels": truth_kind},
+            reference=lambda label=label, **given: rates(**given, label=label)[0],
         )
         for name, label in (("true_positive_rates", 1), ("false_positive_rates", 0))
     ),
-    Spec(
-        "fairness.demographic_parity_difference",
-        fairness.demographic_parity_difference,
-        people(False),
-        {"decisions": BINARY, "groups": GROUPS},
-        reference=lambda decisions, groups: spread(rates(decisions, groups)),
-    ),
-    Spec(
-        "fairness.equal_opportunity_difference",
-        fairness.equal_opportunity_difference,
-        people(True),
-        {"decisions": BINARY, "groups": GROUPS, "labels": truth_kind},
-        reference=lambda decisions, groups, labels: spread(rates(decisions, groups, labels, 1)),
-    ),
-    Spec(
-        "fairness.equalized_odds_difference",
-        fairness.equalized_odds_difference,
-        people(True),
-        {"decisions": BINARY, "groups": GROUPS, "labels": truth_kind},
-        reference=odds_reference,
+    *(
+        Spec(
+            f"fairness.{name}",
+            getattr(fairness, name),
+            people(wanted != (None,)),
+            {**PEOPLE, "method": choice, **({} if wanted == (None,) else {"labels": truth_kind})},
+            reference=partial(gap_reference, name.rpartition("_")[2], wanted),
+        )
+        for name, wanted in GAPS.items()
     ),
     Spec(
         "fairness.rate_intervals",
@@ -677,8 +710,8 @@ SPECS = [
     Spec(
         "fairness.parity_penalty",
         fairness.parity_penalty,
-        st.integers(1, 6).flatmap(lambda n: st.fixed_dictionaries({"probs": floats((n,), UNIT), "groups": labels((n,), 3)})),
-        {"probs": tensor(low=0, high=1), "groups": GROUPS},
+        st.integers(1, 6).flatmap(lambda n: st.fixed_dictionaries({"probs": floats((n,), UNIT), "groups": grouped(n), "sample_weight": weights(n)})),
+        {"probs": tensor(low=0, high=1), "groups": group_kind, "sample_weight": WEIGHTS},
         reference=penalty_reference,
     ),
     Spec(
