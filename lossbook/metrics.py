@@ -185,6 +185,7 @@ class PanopticQuality(_Counts):
         things: class ids whose instances count.
         stuff: class ids that are one segment each.
         void: class id of unlabelled pixels, in either map.
+        volumes: an image is a volume, [D, H, W, 2].
         options: of `torchmetrics.Metric`, such as `sync_on_compute`.
 
     Raises:
@@ -208,24 +209,26 @@ class PanopticQuality(_Counts):
 
     higher_is_better = True
 
-    def __init__(self, *, things: Collection[int], stuff: Collection[int], void: int, **options: Any) -> None:
+    def __init__(self, *, things: Collection[int], stuff: Collection[int], void: int, volumes: bool = False, **options: Any) -> None:
+        checks.check_flag("volumes", volumes)
         nothing = torch.zeros(0, 1, 2, dtype=torch.int64, device="cpu")
         shape = panoptic.panoptic_counts(nothing, nothing, things=things, stuff=stuff, void=void).shape  # which looks at the ids
         self.classes: dict[str, Any] = {"things": [int(name) for name in things], "stuff": [int(name) for name in stuff], "void": int(void)}
+        self.volumes = volumes
         super().__init__(tuple(shape), self.classes, **options)
 
     def update(self, prediction: Tensor, truth: Tensor, crowd: Collection[tuple[int, int]] = ()) -> None:
         """Count an image, a volume, or a batch of images.
 
         Args:
-            prediction: [H, W, 2] or [B, H, W, 2] integer, class and instance of each pixel.
+            prediction: [H, W, 2] or [B, H, W, 2] integer, class and instance of each pixel; of volumes with D in front of H.
             truth: of the same shape.
             crowd: (class, instance) pairs of the truth that are regions of many objects.
 
         Raises:
             ValueError, TypeError: as `panoptic.panoptic_counts`.
         """
-        self._add(panoptic.panoptic_counts(prediction, truth, crowd=crowd, **self.classes))
+        self._add(panoptic.panoptic_counts(prediction, truth, crowd=crowd, volumes=self.volumes, **self.classes))
 
     def compute(self) -> Tensor:
         """The quality of all that was counted, averaged over the classes that occur.

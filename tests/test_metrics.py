@@ -253,6 +253,14 @@ def test_panoptic_quality_by_class_and_crowds() -> None:
     assert other.quality() != quality.quality()
 
 
+def test_panoptic_quality_of_volumes() -> None:
+    (prediction, truth), _ = joined(list(map_batches(torch.Generator().manual_seed(2))))
+    quality = PanopticQuality(**CLASSES, volumes=True)
+    quality.update(prediction, truth)
+    assert quality.quality() == panoptic.panoptic_quality(prediction, truth, **CLASSES, volumes=True)
+    assert quality.quality().by_class[3].tp == 1  # of one volume
+
+
 def test_rates_of_several_features() -> None:
     generator = torch.Generator().manual_seed(3)
     decisions, labels = torch.rand(60, generator=generator), torch.randint(0, 2, (60,), generator=generator)
