@@ -14,7 +14,7 @@ import pytest
 PAGE = Path(__file__).parent.parent.parent / "chapters/workshop/recipes.md"
 CELL = re.compile(r"^```\{code-cell\} ipython3\n(?:---\n.*?---\n)?(.*?)^```$", flags=re.DOTALL | re.MULTILINE)
 RECIPES = CELL.findall(PAGE.read_text(encoding="utf-8"))
-FAMILIES = {"boxes", "crossentropy", "decisions", "explore", "fairness", "focal", "linear", "margins", "multitask", "panoptic", "privacy"}
+FAMILIES = {"boxes", "crossentropy", "decisions", "explore", "fairness", "focal", "linear", "margins", "metrics", "multitask", "panoptic", "privacy"}
 FAMILIES |= {"quantization", "reliability", "sets"}
 
 
