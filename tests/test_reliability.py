@@ -974,3 +974,44 @@ def test_what_bad_options_get(call, error, message):
     with pytest.raises(error) as caught:
         call()
     assert str(caught.value) == message
+
+
+def test_a_temperature_where_leads_are_beyond_float64():
+    """Logits of ±1e308 lead by 2e308. Nine of ten are right: sigmoid(2e308 / T) is 9/10 at T = 2e308 / ln 9."""
+    logits = torch.tensor([[-1e308, 1e308]] * 10, dtype=torch.float64)
+    labels = torch.tensor([1] * 9 + [0])
+    assert float(fit_temperature(logits, labels)) == pytest.approx(1e308 / (math.log(9) / 2), rel=1e-12)
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+@pytest.mark.parametrize("scale", [1e-300, 1e200, 1e300])
+def test_platt_of_scores_of_one_sign_at_every_scale(scale, sign):
+    """No square of theirs is an infinity, or 0."""
+    scores, labels = sign * torch.tensor([1.0, 2.0, 3.5, 4.0, 5.0], dtype=torch.float64), torch.tensor([0, 1, 0, 1, 1])
+    expected, found = fit_platt(scores, labels), fit_platt(scale * scores, labels)
+    assert abs(float(expected.slope)) > 0.1
+    torch.testing.assert_close(found.slope * scale, expected.slope, rtol=1e-12, atol=0)
+    torch.testing.assert_close(found.intercept, expected.intercept, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("labels", [[0, 1, 1, 1, 1, 1, 1, 1], [1, 0, 0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0, 0, 1], [1, 1, 1, 1, 1, 1, 1, 0]])
+def test_platt_goes_on_whichever_way_its_steps_go(labels):
+    """Slope and intercept both rise from 0, both fall, or one of each; Platt's score equations hold at the end."""
+    scores, truth = torch.arange(8, dtype=torch.float64), torch.tensor(labels)
+    ones = sum(labels)
+    targets = torch.tensor([1 / (8 - ones + 2), (ones + 1) / (ones + 2)], dtype=torch.float64)[truth]
+    residual = fit_platt(scores, truth).probs(scores) - targets
+    assert float(residual.sum().abs()) < 1e-9
+    assert float((residual * scores).sum().abs()) < 1e-8
+
+
+def test_a_border_between_full_bins_is_met_to_rounding_and_no_further():
+    """Of equal weights that no float holds exactly each is a bin; a weight of 1 - 1e-8 leaves room for the beginning of the next."""
+    for bins in range(2, 60):
+        probs, labels = torch.arange(1, bins + 1).double() / 64, torch.zeros(bins, dtype=torch.long)
+        for weight in (0.1, 1 / 3, 0.7):
+            heavy = torch.full((bins,), weight, dtype=torch.float64)
+            counts = reliability_curve(probs, labels, bins=bins, binning="mass", sample_weight=heavy).counts
+            torch.testing.assert_close(counts, heavy, rtol=1e-12, atol=0)
+    almost = torch.tensor([1 - 1e-8, 1 + 1e-8], dtype=torch.float64)
+    assert reliability_curve(probs[:2], labels[:2], bins=2, binning="mass", sample_weight=almost).counts.tolist() == [2, 0]
