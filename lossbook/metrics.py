@@ -48,7 +48,7 @@ class _Counts(Metric):
         self.add_state("counts", torch.zeros(shape, dtype=torch.float64), dist_reduce_fx="sum")
 
     def _add(self, counts: Tensor) -> None:
-        self.counts = self.counts + counts.detach().to(self.counts.device)
+        self.counts = self.counts + counts.to(self.counts.device)
 
     def _counts_of_all_ranks(self) -> Tensor:
         """Outside of `compute`, which torchmetrics synchronises by itself."""

@@ -1015,3 +1015,12 @@ def test_a_border_between_full_bins_is_met_to_rounding_and_no_further():
             torch.testing.assert_close(counts, heavy, rtol=1e-12, atol=0)
     almost = torch.tensor([1 - 1e-8, 1 + 1e-8], dtype=torch.float64)
     assert reliability_curve(probs[:2], labels[:2], bins=2, binning="mass", sample_weight=almost).counts.tolist() == [2, 0]
+
+
+def test_fits_of_the_least_there_can_be():
+    """A temperature of the smallest logits that float64 holds, which have no half; and one score, which has no spread to be estimated."""
+    least = 5e-324
+    assert float(fit_temperature(torch.tensor([least, least, least, -least], dtype=torch.float64), torch.ones(4, dtype=torch.long))) == least
+    alone = fit_platt(torch.tensor([0.5]), torch.tensor([1]))
+    assert float(alone.slope) == 0
+    assert float(alone.probs(torch.tensor(0.5))) == pytest.approx(2 / 3, abs=1e-6)
