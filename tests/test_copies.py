@@ -27,6 +27,7 @@ from lossbook import (
     fairness,
     linear,
     margins,
+    metrics,
     multiclass,
     multitask,
     panoptic,
@@ -66,6 +67,11 @@ def scenes() -> data.Scenes:
     return data.digit_scenes(1, size=24, generator=torch.Generator().manual_seed(0))
 
 
+def updated(metric: Any, *arguments: Tensor, **options: Tensor) -> Any:
+    metric.update(*arguments, **options)
+    return metric
+
+
 # What makes one of each public class, by module and name.
 MAKERS: dict[str, Callable[[], Any]] = {
     "atlas.Peer": lambda: lossbook.book.atlas.PEERS["hinge"][0],
@@ -93,6 +99,10 @@ MAKERS: dict[str, Callable[[], Any]] = {
     "fairness.ParityFrontier": lambda: fairness.parity_frontier(PROBS, groups=GROUPS),
     "linear.Line": lambda: linear.Line(torch.ones(2), torch.tensor(0.5)),
     "linear.LinearFit": lambda: linear.fit_linear(FEATURES, SIGNS, loss="logistic", l2=0.5),
+    "metrics.CalibrationError": lambda: updated(metrics.CalibrationError(), PROBS, LABELS),
+    "metrics.GroupRates": lambda: updated(metrics.GroupRates(2), LABELS, LABELS, groups=GROUPS),
+    "metrics.PanopticQuality": lambda: updated(metrics.PanopticQuality(things={1}, stuff={2}, void=0), MAP, MAP),
+    "metrics.RatesByGroup": lambda: updated(metrics.GroupRates(2), LABELS, LABELS, groups=GROUPS).compute(),
     "multiclass.OptimalScores": lambda: multiclass.optimal_scores(torch.tensor([0.5, 0.3, 0.2]), rule="crammer_singer"),
     "multitask.UncertaintyWeighting": lambda: multitask.UncertaintyWeighting(["regression", "classification"]),
     "panoptic.ClassQuality": lambda: panoptic.panoptic_quality(MAP, MAP, things={1}, stuff={2}, void=0).by_class[1],
@@ -155,7 +165,7 @@ def same(one: Any, other: Any) -> bool:
     if is_dataclass(one) and type(one).__eq__ is object.__eq__:
         return all(same(getattr(one, field.name), getattr(other, field.name)) for field in fields(one))
     if type(one).__eq__ is object.__eq__ and hasattr(one, "__dict__") and not inspect.isroutine(one):
-        return same(vars(one), vars(other))
+        return same(one.__getstate__(), other.__getstate__())  # a metric's has no wrapped methods in it
     return bool(one == other)
 
 

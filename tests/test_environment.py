@@ -21,7 +21,7 @@ from packaging.utils import canonicalize_name
 import lossbook
 
 ROOT = Path(__file__).parent.parent
-HEAVY = ("matplotlib", "ipywidgets", "IPython", "scipy", "sklearn", "gymnasium", "pandas", "torchvision")
+HEAVY = ("matplotlib", "ipywidgets", "IPython", "scipy", "sklearn", "gymnasium", "pandas", "torchvision", "torchmetrics")
 
 
 def read_lines(path: str) -> list[str]:
@@ -65,7 +65,7 @@ def test_every_range_admits_the_locked_version(project: dict[str, object], lock:
 
 def test_pyproject_has_ranges_and_no_pins(project: dict[str, object]) -> None:
     assert not [str(requirement) for requirement in declared(project) if "==" in str(requirement.specifier)]
-    assert {"sets", "explore", "rl", "book", "dev"} == set(project["optional-dependencies"])
+    assert {"sets", "explore", "rl", "metrics", "book", "dev"} == set(project["optional-dependencies"])
     assert {requirement.split(">")[0] for requirement in project["dependencies"]} == {"torch", "numpy"}
 
 

@@ -407,3 +407,198 @@ def test_fronts_map(generator: torch.Generator) -> None:
     points[2, 3, 1] = math.nan
     with pytest.raises(ValueError, match="`points` should be free of NaN"):
         torch.vmap(fairness.pareto_front)(points)
+
+
+# --- weights, several features, ratios, to overall -------------------------------------------------------------------------------------------------
+
+METHODS = ["between_groups", "to_overall"]
+RATIOS = [fairness.demographic_parity_ratio, fairness.equalized_odds_ratio]
+COMPARED = [*GAPS, *RATIOS]
+
+
+def comparison(measure, decisions: Tensor, labels: Tensor, **given) -> Tensor:
+    with_labels = not measure.__name__.startswith("demographic")
+    found: Tensor = measure(decisions, *((labels,) if with_labels else ()), **given)
+    return found
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("measure", COMPARED, ids=lambda measure: measure.__name__)
+def test_comparisons_are_fairlearns(measure, weighted: bool, method: str, people: tuple[Tensor, Tensor, Tensor], generator: torch.Generator) -> None:
+    """Value for value, of one feature and of the intersections of two, of which one has no one in it."""
+    from fairlearn import metrics
+
+    _, labels, groups = people
+    decisions = (torch.rand(500, generator=generator) < 0.4 + 0.3 * labels).long()
+    age = torch.randint(0, 3, (500,), generator=generator)
+    age = torch.where((groups == 1) & (age == 2), 0, age)
+    weight = torch.rand(500, generator=generator, dtype=torch.float64) if weighted else None
+    peer = getattr(metrics, measure.__name__)
+    for ours, theirs in ((groups, groups.numpy()), ([groups, age], {"group": groups.numpy(), "age": age.numpy()})):
+        expected = peer(
+            y_true=labels.numpy(),
+            y_pred=decisions.numpy(),
+            sensitive_features=theirs,
+            method=method,
+            sample_weight=None if weight is None else weight.numpy(),
+        )
+        assert 0 < expected < 1
+        assert float(comparison(measure, decisions, labels, groups=ours, method=method, sample_weight=weight)) == pytest.approx(expected, abs=1e-12)
+
+
+def test_rates_of_intersections_are_fairlearns(people: tuple[Tensor, Tensor, Tensor], generator: torch.Generator) -> None:
+    """A place for each combination of ids, NaN where no one is, as in a MetricFrame."""
+    from fairlearn import metrics
+
+    decisions, labels, groups = people
+    age, weight = torch.randint(0, 4, (500,), generator=generator), torch.rand(500, generator=generator, dtype=torch.float64)
+    age = torch.where((groups == 1) & (age == 2), 0, age)
+    peers = [metrics.selection_rate, metrics.true_positive_rate, metrics.false_positive_rate]
+    for measure, peer in zip(RATES, peers, strict=True):
+        frame = metrics.MetricFrame(
+            metrics=peer,
+            y_true=labels.numpy(),
+            y_pred=decisions.numpy(),
+            sensitive_features={"group": groups.numpy(), "age": age.numpy()},
+            sample_params={"sample_weight": weight.numpy()},
+        )
+        expected = torch.from_numpy(frame.by_group.to_numpy().astype(float).reshape(3, 4).copy())
+        assert int(expected.isnan().sum()) == 1
+        for given in ([groups, age], (groups.to(torch.uint8), age.int()), torch.stack([groups, age], 1)):
+            truth = () if measure is RATES[0] else (labels,)
+            found = measure(decisions, *truth, groups=given, sample_weight=weight)
+            torch.testing.assert_close(found, expected, rtol=0, atol=1e-12, equal_nan=True)
+
+
+def test_one_feature_in_a_list_is_one_feature(people: tuple[Tensor, Tensor, Tensor]) -> None:
+    decisions, labels, groups = people
+    for measure in RATES + GAPS:
+        for given in ([groups], groups[:, None]):
+            assert torch.equal(called(measure, decisions, labels, given), called(measure, decisions, labels, groups))
+
+
+@pytest.mark.parametrize("measure", [*RATES, *COMPARED], ids=lambda measure: measure.__name__)
+def test_an_integer_weight_is_so_many_people(measure, people: tuple[Tensor, Tensor, Tensor], generator: torch.Generator) -> None:
+    times = torch.randint(0, 4, (500,), generator=generator)
+    more = [each.repeat_interleave(times) for each in people]
+
+    def found(decisions: Tensor, labels: Tensor, groups: Tensor, **given) -> Tensor:
+        return (
+            comparison(measure, decisions, labels, groups=groups, **given) if measure is not RATES[0] else measure(decisions, groups=groups, **given)
+        )
+
+    for weight in (times, times.double(), times.to(torch.bfloat16)):
+        torch.testing.assert_close(found(*people, sample_weight=weight), found(*more), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_who_weighs_nothing_is_not_there(method: str) -> None:
+    """The third group has no weight: it has no rate, and no part in a gap; without any weight there is none."""
+    decisions, groups, weight = torch.tensor([1, 0, 1, 1, 0]), torch.tensor([0, 0, 1, 1, 2]), torch.tensor([1.0, 1, 1, 1, 0])
+    assert fairness.selection_rates(decisions, groups=groups, sample_weight=weight).tolist()[:2] == [0.5, 1]
+    assert math.isnan(float(fairness.selection_rates(decisions, groups=groups, sample_weight=weight)[2]))
+    for measure, nothing in zip(COMPARED, [0, 0, 0, 1, 1], strict=True):
+        labels = torch.tensor([1, 1, 1, 0, 1])
+        expected = comparison(measure, decisions[:4], labels[:4], groups=groups[:4], method=method)
+        assert comparison(measure, decisions, labels, groups=groups, method=method, sample_weight=weight) == expected
+        assert float(comparison(measure, decisions, labels, groups=groups, method=method, sample_weight=0 * weight)) == nothing
+    assert float(fairness.parity_penalty(torch.rand(5), groups=groups, sample_weight=0 * weight)) == 0
+
+
+def test_ratios_where_a_rate_is_0() -> None:
+    """One group of two never selected: 0. No one selected: equal, where fairlearn divides 0 by 0. Decisions that are right: no false positives."""
+    from fairlearn import metrics
+
+    groups = torch.tensor([0, 0, 1, 1])
+    for method in METHODS:
+        assert float(fairness.demographic_parity_ratio(torch.tensor([1, 0, 0, 0]), groups=groups, method=method)) == 0
+        nobody = torch.zeros(4)
+        assert float(fairness.demographic_parity_ratio(nobody, groups=groups, method=method)) == 1
+        assert float(fairness.demographic_parity_difference(nobody, groups=groups, method=method)) == 0
+        right = torch.tensor([1, 0, 1, 0])
+        assert float(fairness.equalized_odds_ratio(right, right, groups=groups, method=method)) == 1
+    with np.errstate(invalid="ignore"):
+        peer = metrics.demographic_parity_ratio(y_true=np.zeros(4), y_pred=np.zeros(4), sensitive_features=groups.numpy())
+    assert math.isnan(peer)
+
+
+def test_a_group_without_positives_has_no_rate_here_and_the_rate_0_in_fairlearn() -> None:
+    from fairlearn import metrics
+
+    decisions, labels, groups = torch.tensor([1, 0, 1, 0]), torch.tensor([1, 1, 0, 0]), torch.tensor([0, 0, 1, 1])
+    assert float(fairness.equal_opportunity_difference(decisions, labels, groups=groups)) == 0
+    peer = metrics.equal_opportunity_difference(y_true=labels.numpy(), y_pred=decisions.numpy(), sensitive_features=groups.numpy())
+    assert peer == 0.5
+
+
+def test_to_overall_by_hand() -> None:
+    """Rates 1/2 of two and 1 of six, 7/8 of all: 3/8 below and 1/8 above; (1/2) / (7/8) = 4/7 and (7/8) / 1."""
+    decisions, groups = torch.tensor([1, 0, 1, 1, 1, 1, 1, 1]), torch.tensor([0] * 2 + [1] * 6)
+    assert float(fairness.demographic_parity_difference(decisions, groups=groups, method="to_overall")) == 0.375
+    assert float(fairness.demographic_parity_ratio(decisions, groups=groups, method="to_overall")) == pytest.approx(4 / 7)
+    assert float(fairness.demographic_parity_ratio(decisions[1:], groups=groups[1:], method="to_overall")) == 0
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("measure", COMPARED, ids=lambda measure: measure.__name__)
+def test_comparisons_have_their_gradients(measure, method: str, generator: torch.Generator) -> None:
+    probs = 0.2 + 0.6 * torch.rand(12, generator=generator, dtype=torch.float64)
+    labels, groups = torch.tensor([0, 1] * 6), torch.tensor([0, 0, 1, 1, 3, 3] * 2)
+    weight = torch.rand(12, generator=generator, dtype=torch.float64)
+
+    def value(p: Tensor, w: Tensor) -> Tensor:
+        return comparison(measure, p, labels, groups=groups, method=method, sample_weight=w)
+
+    assert torch.autograd.gradcheck(value, (probs.requires_grad_(), weight.requires_grad_()))
+
+
+def test_intersections_of_any_ids(people: tuple[Tensor, Tensor, Tensor], generator: torch.Generator) -> None:
+    """Ids up to the end of int64, whose product has no integer, and more features than there are people for."""
+    decisions, labels, groups = people
+    more = [torch.randint(0, 3, (500,), generator=generator) for _ in range(5)]
+    for measure in COMPARED:
+        expected = comparison(measure, decisions, labels, groups=[groups, *more])
+        far = [groups + 2**62, *(each * (2**61) for each in more)]
+        assert float(comparison(measure, decisions, labels, groups=far)) == pytest.approx(float(expected), abs=1e-15)
+        one_by_one = sum(each * 3**place for place, each in enumerate([groups, *more]))
+        assert float(comparison(measure, decisions, labels, groups=one_by_one)) == pytest.approx(float(expected), abs=1e-15)
+
+
+def test_comparisons_of_intersections_map_and_compile_whole(generator: torch.Generator) -> None:
+    probs, labels = torch.rand(3, 12, generator=generator, dtype=torch.float64), torch.randint(0, 2, (3, 12), generator=generator)
+    weight, groups = torch.rand(3, 12, generator=generator, dtype=torch.float64), torch.randint(0, 3, (3, 12, 2), generator=generator)
+    for measure in COMPARED:
+        for method in METHODS:
+
+            def one(p: Tensor, y: Tensor, g: Tensor, w: Tensor, measure=measure, method=method) -> Tensor:
+                return comparison(measure, p, y, groups=g, sample_weight=w, method=method)
+
+            alone = torch.stack([one(*each) for each in zip(probs, labels, groups, weight, strict=True)])
+            torch.testing.assert_close(torch.vmap(one)(probs, labels, groups, weight), alone)
+    torch.compiler.reset()
+    compiled = torch.compile(one, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(probs[0], labels[0], groups[0], weight[0]), alone[0])
+
+
+@pytest.mark.parametrize(
+    ("error", "call", "words"),
+    [
+        (ValueError, lambda: fairness.selection_rates(G, groups=[]), "`groups` should have at least one feature; found none"),
+        (ValueError, lambda: fairness.selection_rates(G, groups=G[None, None]), r"`groups` should have shape \(2,\) to match `decisions`; found"),
+        (ValueError, lambda: fairness.selection_rates(G, groups=[G, G[:1]]), r"`groups` should have shape \(2,\) to match `decisions`; found \(1,\)"),
+        (TypeError, lambda: fairness.selection_rates(G, groups=[0, 1]), "`groups` should be a torch.Tensor; found int"),
+        (TypeError, lambda: fairness.selection_rates(G, groups=[G, G.double()]), "`groups` should have an integer dtype"),
+        (ValueError, lambda: fairness.selection_rates(G, groups=[G, -G]), "`groups` should be at least 0; found -1"),
+        (ValueError, lambda: fairness.selection_rates(G, groups=[4096 * G, 4096 * G]), "`groups` should have at most 16777216 intersections"),
+        (ValueError, lambda: fairness.demographic_parity_ratio(G, groups=G, method="overall"), "`method` should be one of 'between_groups'"),
+        (ValueError, lambda: fairness.demographic_parity_ratio(G, groups=G, sample_weight=-G), "`sample_weight` should be at least 0"),
+        (ValueError, lambda: fairness.demographic_parity_ratio(G, groups=G, sample_weight=G[:1]), r"`sample_weight` should have shape \(2,\)"),
+        (TypeError, lambda: fairness.demographic_parity_ratio(G, groups=G, sample_weight=[1, 2]), "`sample_weight` should be a torch.Tensor"),
+        (ValueError, lambda: fairness.parity_frontier(torch.rand(2), groups=torch.stack([G, G], 1)), r"`groups` should have shape \[N\]"),
+        (TypeError, lambda: fairness.parity_frontier(torch.rand(2), groups=[G, G]), "`groups` should be a torch.Tensor; found list"),
+    ],
+)
+def test_bad_options_say_what_was_expected(error: type[Exception], call, words: str) -> None:
+    with pytest.raises(error, match=words):
+        call()

@@ -34,7 +34,8 @@ def documented() -> Iterator[tuple[str, Any, str]]:
         if inspect.isfunction(thing):
             of_class = inspect.getdoc(owner) if name.endswith(".forward") else None  # a module's `forward` is documented with its class
             yield name, thing, f"{inspect.getdoc(thing)}\n{of_class or ''}"
-    for name in ("boosting.AdaBoost", "multitask.UncertaintyWeighting", "privacy.RandomizedResponse", "sets.BoxSetLoss", "sets.MaskSetLoss"):
+    classes = ("boosting.AdaBoost", "multitask.UncertaintyWeighting", "privacy.RandomizedResponse", "sets.BoxSetLoss", "sets.MaskSetLoss")
+    for name in (*classes, "metrics.CalibrationError", "metrics.PanopticQuality", "metrics.GroupRates"):
         module, class_name = name.split(".")
         owner = getattr(getattr(lossbook, module), class_name)
         yield name, owner, inspect.getdoc(owner) or ""

@@ -506,3 +506,77 @@ def test_a_map_of_nothing_is_the_callers_own() -> None:
     found = panoptic.panoptic_map(torch.zeros(0, 3), torch.zeros(0, 2, 2), things={0}, void=2)
     found[0, 0] = 5
     assert found[1, 1].tolist() == [2, 0]
+
+
+# --- volumes, and ids of every size ----------------------------------------------------------------------------------------------------------------
+
+
+def by_dictionary(prediction: Tensor, truth: Tensor, things: list[int], stuff: list[int], void: int) -> list[list[float]]:
+    """Areas in dictionaries, pixel by pixel, with Python's integers, which do not overflow."""
+    areas: dict[Any, int] = {}
+    for pixels in zip(prediction.reshape(-1, 2).tolist(), truth.reshape(-1, 2).tolist(), strict=True):
+        one, other = ((name, instance if name in things else None) for name, instance in pixels)
+        for key in ((one, other), ("prediction", one), ("truth", other)):
+            areas[key] = areas.get(key, 0) + 1
+    table = {name: [0.0, 0, 0, 0] for name in (*things, *stuff)}
+    nothing, matched = (void, None), set()
+    for (one, other), area in ((key, area) for key, area in areas.items() if key[0] not in ("prediction", "truth")):
+        union = areas["prediction", one] + areas["truth", other] - area - areas.get((one, nothing), 0)
+        if one[0] == other[0] != void and area / union > 0.5:
+            matched |= {("prediction", one), ("truth", other)}
+            table[one[0]][0] += area / union
+            table[one[0]][1] += 1
+    for (side, segment), area in ((key, area) for key, area in areas.items() if key[0] in ("prediction", "truth")):
+        excused = side == "prediction" and areas.get((segment, nothing), 0) / area > 0.5
+        if segment[0] != void and (side, segment) not in matched and not excused:
+            table[segment[0]][2 if side == "prediction" else 3] += 1
+    return list(table.values())
+
+
+NAMES = [
+    {"things": [3, 11], "stuff": [0, 7], "void": 255},
+    {"things": [MOST, LEAST], "stuff": [MOST - 1, -1], "void": 0},
+    {"things": [-5, 2**62], "stuff": [LEAST, 2**32], "void": -(2**61)},
+]
+
+
+@pytest.mark.parametrize("names", NAMES, ids=str)
+@pytest.mark.parametrize("cell", [1, 3])
+def test_volumes_of_any_ids_are_counted_by_dictionary(names: dict[str, Any], cell: int, generator: torch.Generator) -> None:
+    """A segment goes through all slices: what no slice matches may match whole, and the volume flattened to one image is the same."""
+    classes = torch.tensor([*names["things"], *names["stuff"], names["void"]])
+    ids = torch.tensor([LEAST, -1, 0, 7, 2**32, 2**62 - 1, MOST])
+    matches = 0.0
+    for _ in range(6):
+        shape = (2, 5, 4)
+        coarse = [torch.stack([classes[torch.randint(5, shape, generator=generator)], ids[torch.randint(7, shape, generator=generator)]], -1)] * 2
+        coarse[1] = coarse[0].clone()
+        wide = [each.repeat_interleave(cell, 1).repeat_interleave(cell, 2).repeat_interleave(2, 0) for each in coarse]
+        changed = torch.rand(wide[0].shape[:3], generator=generator) < 0.15
+        other = torch.stack(
+            [classes[torch.randint(5, changed.shape, generator=generator)], ids[torch.randint(7, changed.shape, generator=generator)]], -1
+        )
+        truth, prediction = wide[0], torch.where(changed[..., None], other, wide[1])
+        found = panoptic.panoptic_counts(prediction, truth, **names, volumes=True)
+        near(found, torch.tensor(by_dictionary(prediction, truth, **names), dtype=torch.float64))
+        flat = [each.reshape(-1, each.shape[2], 2) for each in (prediction, truth)]
+        assert torch.equal(found, panoptic.panoptic_counts(*flat, **names))
+        assert panoptic.panoptic_quality(prediction, truth, **names, volumes=True) == panoptic.panoptic_quality(*flat, **names)
+        pair_of = [torch.stack([each, each.flip(0)]) for each in (prediction, truth)]
+        near(panoptic.panoptic_counts(*pair_of, **names, volumes=True), 2 * found)
+        slices = panoptic.panoptic_counts(prediction, truth, **names)
+        matches += float(found[:, 1].sum())
+        assert not torch.equal(slices, found)
+    assert matches > 10
+
+
+def test_what_volumes_may_be() -> None:
+    flat = torch.zeros(2, 3, 2, dtype=torch.int64)
+    with pytest.raises(ValueError, match=r"`prediction` should have shape \[D, H, W, 2\] or \[B, D, H, W, 2\]; found \(2, 3, 2\)"):
+        panoptic.panoptic_counts(flat, flat, things=THINGS, stuff=STUFF, void=VOID, volumes=True)
+    with pytest.raises(ValueError, match=r"`prediction` should have shape \[H, W, 2\] or \[B, H, W, 2\]; found \(1, 1, 2, 3, 2\)"):
+        panoptic.panoptic_counts(flat[None, None], flat[None, None], things=THINGS, stuff=STUFF, void=VOID)
+    with pytest.raises(TypeError, match="`volumes` should be True or False; found 1"):
+        panoptic.panoptic_quality(flat, flat, things=THINGS, stuff=STUFF, void=VOID, volumes=1)  # type: ignore[arg-type]
+    empty = torch.zeros(0, 4, 4, 2, dtype=torch.int64)
+    assert panoptic.panoptic_quality(empty, empty, things=THINGS, stuff=STUFF, void=VOID, volumes=True).pq == 0

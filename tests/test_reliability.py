@@ -418,6 +418,7 @@ def test_the_public_names():
         "PlattScaling",
         "ReliabilityCurve",
         "brier_score",
+        "error_of_curve",
         "expected_calibration_error",
         "fit_platt",
         "fit_temperature",
@@ -656,3 +657,370 @@ def test_platt_with_one_far_score_and_with_one_class(generator):
         residual = platt.probs(scores) - targets
         assert abs(float(residual.sum())) < 1e-8
         assert abs(float((residual * scores / 1e6).sum())) < 1e-8
+
+
+# --- what is ignored, what weighs more, other bins -----------------------------------------------------------------------------------------------
+
+MEASURES = {
+    "error": expected_calibration_error,
+    "l2 error": lambda *a, **k: expected_calibration_error(*a, **k, norm="l2"),
+    "largest error": lambda *a, **k: expected_calibration_error(*a, **k, norm="max"),
+    "error of full bins": lambda *a, **k: expected_calibration_error(*a, **k, bins=7, binning="mass"),
+    "curve": lambda *a, **k: torch.cat(reliability_curve(*a, **k)[:4]).nan_to_num(7),
+    "curve of full bins": lambda *a, **k: torch.cat(reliability_curve(*a, **k, bins=7, binning="mass")).nan_to_num(7),
+    "brier": brier_score,
+    "brier sum": lambda *a, **k: brier_score(*a, **k, reduction="sum"),
+}
+BINARY = {
+    "murphy": lambda *a, **k: torch.stack(murphy_decomposition(*a, **k, bins=5)),
+    "murphy by value": lambda *a, **k: torch.stack(murphy_decomposition(*a, **k)),
+    "temperature": lambda p, y, **k: fit_temperature(p.logit(), y, **k),
+    "platt": lambda p, y, **k: torch.stack(fit_platt(p.logit(), y, **k)),
+}
+
+
+def by_kind(generator: torch.Generator, kind: str, cases: int = 200) -> tuple[Tensor, Tensor]:
+    if kind == "binary":
+        return forecasts(generator, cases)
+    return torch.randn(cases, 3, generator=generator, dtype=torch.float64).softmax(1), torch.randint(0, 3, (cases,), generator=generator)
+
+
+EVERY = [(name, measure, kind) for kind in ("binary", "classes") for name, measure in MEASURES.items()]
+EVERY += [(name, measure, "binary") for name, measure in BINARY.items()]
+every_measure = pytest.mark.parametrize(("measure", "kind"), [pytest.param(m, kind, id=f"{name}, {kind}") for name, m, kind in EVERY])
+
+
+@every_measure
+@pytest.mark.parametrize("ignore_index", [-100, 255, 1])
+def test_what_is_ignored_is_not_there(measure, kind, ignore_index, generator):
+    """The number of the others alone, whatever stands at the ignored: NaN, too."""
+    probs, labels = by_kind(generator, kind)
+    if ignore_index == 1 and measure is BINARY["platt"]:
+        return  # of one class alone
+    ignored = torch.rand(200, generator=generator) < 0.3
+    labels = torch.where(ignored, ignore_index, labels)
+    ignored = labels == ignore_index
+    assert 30 < int(ignored.sum()) < 170
+    spoilt = probs.clone()
+    spoilt[ignored] = math.nan
+    try:
+        expected = measure(probs[~ignored], labels[~ignored])
+    except ValueError as error:  # no temperature is best for label 0 alone
+        with pytest.raises(ValueError, match=re.escape(str(error)[:40])):
+            measure(spoilt, labels, ignore_index=ignore_index)
+        return
+    torch.testing.assert_close(measure(spoilt, labels, ignore_index=ignore_index), expected, rtol=1e-9, atol=1e-12)
+    with pytest.raises(ValueError, match="`labels` should lie in"):
+        measure(probs, torch.where(ignored, 77, labels), ignore_index=ignore_index)
+
+
+@every_measure
+def test_an_integer_weight_is_so_many_cases(measure, kind, generator):
+    probs, labels = by_kind(generator, kind)
+    times = torch.randint(0, 4, (200,), generator=generator)
+    expected = measure(probs.repeat_interleave(times, 0), labels.repeat_interleave(times))
+    for weight in (times, times.double(), times.half(), times.to(torch.uint8)):
+        torch.testing.assert_close(measure(probs, labels, sample_weight=weight), expected, rtol=1e-9, atol=1e-12)
+
+
+@every_measure
+def test_equal_weights_change_no_mean(measure, kind, generator):
+    if measure in (MEASURES["curve"], MEASURES["curve of full bins"], MEASURES["brier sum"], BINARY["platt"]):
+        return  # these count
+    probs, labels = by_kind(generator, kind)
+    for weight in (1e-3, 0.1, 3e8):
+        found = measure(probs, labels, sample_weight=torch.full((200,), weight, dtype=torch.float64))
+        torch.testing.assert_close(found, measure(probs, labels), rtol=1e-9, atol=1e-12)
+
+
+@every_measure
+def test_where_all_is_ignored(measure, kind, generator):
+    """0 with a gradient of 0; there is nothing to fit."""
+    probs, labels = by_kind(generator, kind, 5)
+    given = [{"ignore_index": -100}, {"ignore_index": -100, "sample_weight": torch.ones(5)}]
+    for options in given:
+        gone, leaf = torch.full_like(labels, -100), probs.clone().requires_grad_()
+        if measure in (BINARY["temperature"], BINARY["platt"]):
+            with pytest.raises(ValueError, match="should hold at least one case that is not ignored and has a weight; found none"):
+                measure(leaf, gone, **options)
+            continue
+        found = measure(leaf, gone, **options)
+        assert found.ndim or float(found.detach()) == 0
+        (slope,) = torch.autograd.grad(found.sum(), leaf)
+        assert float(slope.abs().max()) == 0
+    if measure not in (BINARY["temperature"], BINARY["platt"]):
+        nothing = measure(probs, labels, sample_weight=torch.zeros(5))
+        torch.testing.assert_close(nothing, measure(probs, torch.full_like(labels, -100), ignore_index=-100))
+
+
+@every_measure
+def test_what_is_ignored_has_no_gradient(measure, kind, generator):
+    if measure in (BINARY["temperature"], BINARY["platt"]):
+        return
+    probs, labels = by_kind(generator, kind, 40)
+    labels[::3] = -100
+    leaf = probs.clone().requires_grad_()
+    (slope,) = torch.autograd.grad(measure(leaf, labels, ignore_index=-100).square().sum(), leaf)
+    assert float(slope[::3].abs().max()) == 0
+    assert float(slope.abs().max()) > 0
+
+
+def test_a_label_that_a_dtype_cannot_hold_matches_nothing():
+    """156 is -100 in eight bits."""
+    probs, labels = torch.tensor([0.9, 0.2]), torch.tensor([1, 0], dtype=torch.uint8)
+    assert brier_score(probs, labels, ignore_index=-100) == brier_score(probs, labels)
+    with pytest.raises(ValueError, match=r"`labels` should lie in \[0, 2\); found values from 1 to 156"):
+        brier_score(probs, torch.tensor([1, 156], dtype=torch.uint8), ignore_index=-100)
+    assert float(brier_score(probs, torch.tensor([1, 255], dtype=torch.uint8), ignore_index=255)) == pytest.approx(0.01)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_weights_are_scikit_learns_and_torchmetrics_ignores_alike(norm, generator):
+    from sklearn.metrics import brier_score_loss
+    from torchmetrics.functional.classification import binary_calibration_error, multiclass_calibration_error
+
+    probs, labels = forecasts(generator)
+    weight = torch.rand(3000, generator=generator, dtype=torch.float64)
+    expected = brier_score_loss(labels.numpy(), probs.numpy(), sample_weight=weight.numpy())
+    assert float(brier_score(probs, labels, sample_weight=weight)) == pytest.approx(expected, abs=1e-12)
+    ignored = torch.where(weight < 0.2, -1, labels)
+    assert float(expected_calibration_error(probs, ignored, norm=norm, ignore_index=-1)) == pytest.approx(
+        float(binary_calibration_error(probs, ignored, n_bins=15, norm=norm, ignore_index=-1)), abs=1e-6
+    )
+    classes, truth = by_kind(generator, "classes", 2000)
+    truth[::5] = -1
+    assert float(expected_calibration_error(classes, truth, norm=norm, ignore_index=-1)) == pytest.approx(
+        float(multiclass_calibration_error(classes, truth, num_classes=3, n_bins=15, norm=norm, ignore_index=-1)), abs=1e-6
+    )
+
+
+def test_fits_under_weights_are_scikit_learns(generator):
+    from sklearn.calibration import _sigmoid_calibration
+    from sklearn.linear_model import LogisticRegression
+
+    scores = torch.randn(400, generator=generator, dtype=torch.float64)
+    labels = torch.bernoulli(torch.sigmoid(2 * scores - 1), generator=generator).long()
+    weight = 3 * torch.rand(400, generator=generator, dtype=torch.float64)
+    a, b = _sigmoid_calibration(scores.numpy(), labels.numpy(), sample_weight=weight.numpy())
+    platt = fit_platt(scores, labels, sample_weight=weight)
+    assert [float(part) for part in platt] == pytest.approx([-a, -b], rel=1e-4)
+    # 1/T is the one coefficient of a logistic regression without an intercept
+    peer = LogisticRegression(C=np.inf, fit_intercept=False, tol=1e-10, max_iter=1000)
+    peer.fit(scores.numpy()[:, None], labels.numpy(), sample_weight=weight.numpy())
+    assert float(fit_temperature(scores, labels, sample_weight=weight)) == pytest.approx(1 / float(peer.coef_[0, 0]), rel=1e-5)
+
+
+def full_bins(confidence: Tensor, weight: Tensor, bins: int) -> Tensor:
+    """Bin by bin from below: all cases of a probability go together, into the bin in which the first of them begins."""
+    values = sorted(set(confidence.tolist()))
+    index, before = torch.zeros(len(confidence), dtype=torch.long), 0.0
+    for value in values:
+        inside = confidence == value
+        index[inside] = min(int(before / float(weight.sum()) * bins + 1e-9), bins - 1)
+        before += float(weight[inside].sum())
+    return index
+
+
+def error_by_index(index: Tensor, confidence: Tensor, hits: Tensor, weight: Tensor, norm: str) -> float:
+    shares, gaps = [], []
+    for b in index.unique():
+        inside = index == b
+        shares.append(float(weight[inside].sum() / weight.sum()))
+        gaps.append(abs(float((weight * (confidence - hits))[inside].sum() / weight[inside].sum())))
+    pairs = list(zip(shares, gaps, strict=True))
+    return {"l1": sum(s * g for s, g in pairs), "l2": math.sqrt(sum(s * g * g for s, g in pairs)), "max": max(gaps)}[norm]
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize(("cases", "bins", "steps"), [(60, 15, 0), (61, 15, 0), (10, 15, 0), (200, 7, 9), (200, 3, 2), (300, 1, 0)])
+def test_bins_of_equal_mass_are_their_definition(cases, bins, steps, norm, generator):
+    """With ties and without, fewer cases than bins, and sizes that are no multiple."""
+    for weighted in (False, True):
+        probs, labels = forecasts(generator, cases)
+        probs = (probs * steps).round() / steps if steps else probs
+        weight = torch.rand(cases, generator=generator, dtype=torch.float64) + 0.1 if weighted else torch.ones(cases, dtype=torch.float64)
+        index = full_bins(probs, weight, bins)
+        expected = error_by_index(index, probs, labels.double(), weight, norm)
+        options = {"sample_weight": weight} if weighted else {}
+        found = expected_calibration_error(probs, labels, bins=bins, norm=norm, binning="mass", **options)
+        assert float(found) == pytest.approx(expected, abs=1e-12)
+        curve = reliability_curve(probs, labels, bins=bins, binning="mass", **options)
+        torch.testing.assert_close(curve.counts, torch.zeros(bins, dtype=torch.float64).scatter_add(0, index, weight))
+        within = torch.bucketize(probs, curve.edges[1:-1])  # right-closed, as the others
+        assert torch.equal(within, index) or not curve.counts.all()
+        assert [float(curve.edges[0]), float(curve.edges[-1])] == ([0, 1])
+        order = torch.randperm(cases, generator=generator)  # ties are not cut, so no order matters
+        options = {name: value[order] for name, value in options.items()}
+        again = expected_calibration_error(probs[order], labels[order], bins=bins, norm=norm, binning="mass", **options)
+        assert float(again) == pytest.approx(expected, abs=1e-12)
+
+
+def test_sizes_of_full_bins():
+    """Ten cases in three bins; a tie across a border; a weight of five cases."""
+    probs, labels = torch.arange(1, 11).double() / 20, torch.zeros(10, dtype=torch.long)
+    assert reliability_curve(probs, labels, bins=3, binning="mass").counts.tolist() == [4, 3, 3]
+    tied = torch.tensor([0.1, 0.2, 0.2, 0.2, 0.2, 0.3, 0.4, 0.5])
+    curve = reliability_curve(tied, labels[:8], bins=4, binning="mass")
+    assert curve.counts.tolist() == [5, 0, 1, 2]
+    torch.testing.assert_close(curve.edges, torch.tensor([0, 0.2, 0.2, 0.3, 1]).float().double())
+    heavy = torch.tensor([5.0, 1, 1, 1, 1, 1])
+    assert reliability_curve(probs[:6], labels[:6], bins=2, binning="mass", sample_weight=heavy).counts.tolist() == [5, 5]
+    assert reliability_curve(probs[:0], labels[:0], bins=3, binning="mass").edges.tolist() == [0, 0, 0, 1]
+
+
+@pytest.mark.parametrize("bins", [1, 5, 12])
+def test_full_bins_are_scikit_learns_where_bins_divide_n(bins, generator):
+    from sklearn.calibration import calibration_curve
+
+    probs, labels = forecasts(generator, 240)
+    frequency, confidence = calibration_curve(labels.numpy(), probs.numpy(), n_bins=bins, strategy="quantile")
+    curve = reliability_curve(probs, labels, bins=bins, binning="mass")
+    assert curve.counts.tolist() == [240 / bins] * bins
+    assert np.allclose(curve.frequency, frequency, atol=1e-12, rtol=0)
+    assert np.allclose(curve.confidence, confidence, atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_an_error_of_each_class_is_the_mean_of_binary_ones(norm, generator):
+    from torchmetrics.functional.classification import binary_calibration_error
+
+    probs, labels = by_kind(generator, "classes", 1500)
+    expected = np.mean([float(binary_calibration_error(probs[:, k].contiguous(), (labels == k).long(), n_bins=10, norm=norm)) for k in range(3)])
+    assert float(expected_calibration_error(probs, labels, bins=10, norm=norm, per_class=True)) == pytest.approx(expected, abs=1e-6)
+    assert abs(float(expected_calibration_error(probs, labels, bins=10, norm=norm)) - expected) > 1e-4
+    confidence, weight = probs, torch.ones(1500, dtype=torch.float64)
+    full = [error_by_index(full_bins(confidence[:, k], weight, 10), confidence[:, k], (labels == k).double(), weight, norm) for k in range(3)]
+    found = expected_calibration_error(probs, labels, bins=10, norm=norm, per_class=True, binning="mass")
+    assert float(found) == pytest.approx(np.mean(full), abs=1e-12)
+    for binning in ("width", "mass"):
+        curve = reliability_curve(probs, labels, bins=10, per_class=True, binning=binning)
+        assert [tuple(part.shape) for part in curve] == [(3, 11), (3, 10), (3, 10), (3, 10)]
+        for k in range(3):
+            alone = reliability_curve(probs[:, k].contiguous(), (labels == k).long(), bins=10, binning=binning)
+            torch.testing.assert_close([part[k] for part in curve], list(alone), equal_nan=True)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("binning", ["width", "mass"])
+@pytest.mark.parametrize("per_class", [False, True])
+def test_a_curve_has_the_error_of_its_cases(norm, binning, per_class, generator):
+    probs, labels = by_kind(generator, "classes")
+    options = {"bins": 6, "binning": binning, "per_class": per_class, "sample_weight": torch.rand(200, generator=generator)}
+    found = reliability.error_of_curve(reliability_curve(probs, labels, **options), norm=norm)
+    torch.testing.assert_close(found, expected_calibration_error(probs, labels, norm=norm, **options), rtol=1e-12, atol=0)
+
+
+def test_a_gradient_does_not_leave_a_bin_without_weight():
+    """What weighs nothing was alone in its bin, whose mean is NaN; 0 times NaN is NaN."""
+    probs = torch.tensor([0.1, 0.9], dtype=torch.float64, requires_grad=True)
+    curve = reliability_curve(probs, torch.tensor([1, 1]), bins=2, sample_weight=torch.tensor([0.0, 1.0]))
+    (slope,) = torch.autograd.grad(curve.confidence.nan_to_num().sum(), probs)
+    assert slope.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize(
+    "options", [{"binning": "mass"}, {"per_class": True}, {"ignore_index": 2}, {"sample_weight": torch.tensor([1.0, 2, 0.5] * 4)}]
+)
+def test_gradients_of_errors_under_every_option(norm, options, generator):
+    probs, labels = by_kind(generator, "classes", 12)
+    shifted = probs.clone().requires_grad_()  # rows go off 1 by 1e-6, which is within what is taken
+    assert torch.autograd.gradcheck(lambda p: expected_calibration_error(p, labels, bins=3, norm=norm, **options), shifted)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (
+            lambda: expected_calibration_error(HALF, ONE, binning="equal"),
+            ValueError,
+            "`binning` should be one of 'width', 'mass'; found 'equal'.",
+        ),
+        (
+            lambda: expected_calibration_error(HALF, ONE, per_class=True),
+            ValueError,
+            "`probs` should have shape [N, K] where `per_class` is True; found (1,).",
+        ),
+        (lambda: expected_calibration_error(HALF, ONE, per_class="yes"), TypeError, "`per_class` should be True or False; found 'yes'."),
+        (lambda: brier_score(HALF, ONE, ignore_index=1.0), TypeError, "`ignore_index` should be an integer or None; found float."),
+        (lambda: brier_score(HALF, ONE, sample_weight=-HALF), ValueError, "`sample_weight` should be at least 0; found values from -0.5 to -0.5."),
+        (lambda: brier_score(HALF, ONE, sample_weight=HALF[None]), ValueError, "`sample_weight` should have shape (1,); found (1, 1)."),
+        (lambda: brier_score(HALF, ONE, sample_weight=math.inf * HALF), ValueError, "`sample_weight` should be finite; found an infinity."),
+        (lambda: brier_score(HALF, ONE, sample_weight=[1.0]), TypeError, "`sample_weight` should be a torch.Tensor; found list."),
+        (
+            lambda: brier_score(HALF, ONE, sample_weight=HALF.to("meta")),
+            ValueError,
+            "`sample_weight` should be on the device cpu to match `probs`; found meta.",
+        ),
+        (lambda: reliability.error_of_curve((HALF, HALF)), TypeError, "`curve` should be a ReliabilityCurve; found tuple."),
+        (
+            lambda: reliability.error_of_curve(reliability.ReliabilityCurve(HALF, HALF, 3 * HALF, HALF)),
+            ValueError,
+            "`curve.confidence` should lie in [0, 1]; found values from 1.5 to 1.5.",
+        ),
+        (
+            lambda: reliability.error_of_curve(reliability.ReliabilityCurve(HALF, HALF[:0], HALF[:0], HALF[:0])),
+            ValueError,
+            "`curve.counts` should have shape [bins] or [K, bins]; found (0,).",
+        ),
+        (
+            lambda: fit_temperature(HALF, ONE, ignore_index=1),
+            ValueError,
+            "`logits` should hold at least one case that is not ignored and has a weight; found none.",
+        ),
+    ],
+)
+def test_what_bad_options_get(call, error, message):
+    with pytest.raises(error) as caught:
+        call()
+    assert str(caught.value) == message
+
+
+def test_a_temperature_where_leads_are_beyond_float64():
+    """Logits of ±1e308 lead by 2e308. Nine of ten are right: sigmoid(2e308 / T) is 9/10 at T = 2e308 / ln 9."""
+    logits = torch.tensor([[-1e308, 1e308]] * 10, dtype=torch.float64)
+    labels = torch.tensor([1] * 9 + [0])
+    assert float(fit_temperature(logits, labels)) == pytest.approx(1e308 / (math.log(9) / 2), rel=1e-12)
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+@pytest.mark.parametrize("scale", [1e-300, 1e200, 1e300])
+def test_platt_of_scores_of_one_sign_at_every_scale(scale, sign):
+    """No square of theirs is an infinity, or 0."""
+    scores, labels = sign * torch.tensor([1.0, 2.0, 3.5, 4.0, 5.0], dtype=torch.float64), torch.tensor([0, 1, 0, 1, 1])
+    expected, found = fit_platt(scores, labels), fit_platt(scale * scores, labels)
+    assert abs(float(expected.slope)) > 0.1
+    torch.testing.assert_close(found.slope * scale, expected.slope, rtol=1e-12, atol=0)
+    torch.testing.assert_close(found.intercept, expected.intercept, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("labels", [[0, 1, 1, 1, 1, 1, 1, 1], [1, 0, 0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0, 0, 1], [1, 1, 1, 1, 1, 1, 1, 0]])
+def test_platt_goes_on_whichever_way_its_steps_go(labels):
+    """Slope and intercept both rise from 0, both fall, or one of each; Platt's score equations hold at the end."""
+    scores, truth = torch.arange(8, dtype=torch.float64), torch.tensor(labels)
+    ones = sum(labels)
+    targets = torch.tensor([1 / (8 - ones + 2), (ones + 1) / (ones + 2)], dtype=torch.float64)[truth]
+    residual = fit_platt(scores, truth).probs(scores) - targets
+    assert float(residual.sum().abs()) < 1e-9
+    assert float((residual * scores).sum().abs()) < 1e-8
+
+
+def test_a_border_between_full_bins_is_met_to_rounding_and_no_further():
+    """Of equal weights that no float holds exactly each is a bin; a weight of 1 - 1e-8 leaves room for the beginning of the next."""
+    for bins in range(2, 60):
+        probs, labels = torch.arange(1, bins + 1).double() / 64, torch.zeros(bins, dtype=torch.long)
+        for weight in (0.1, 1 / 3, 0.7):
+            heavy = torch.full((bins,), weight, dtype=torch.float64)
+            counts = reliability_curve(probs, labels, bins=bins, binning="mass", sample_weight=heavy).counts
+            torch.testing.assert_close(counts, heavy, rtol=1e-12, atol=0)
+    almost = torch.tensor([1 - 1e-8, 1 + 1e-8], dtype=torch.float64)
+    assert reliability_curve(probs[:2], labels[:2], bins=2, binning="mass", sample_weight=almost).counts.tolist() == [2, 0]
+
+
+def test_fits_of_the_least_there_can_be():
+    """A temperature of the smallest logits that float64 holds, which have no half; and one score, which has no spread to be estimated."""
+    least = 5e-324
+    assert float(fit_temperature(torch.tensor([least, least, least, -least], dtype=torch.float64), torch.ones(4, dtype=torch.long))) == least
+    alone = fit_platt(torch.tensor([0.5]), torch.tensor([1]))
+    assert float(alone.slope) == 0
+    assert float(alone.probs(torch.tensor(0.5))) == pytest.approx(2 / 3, abs=1e-6)

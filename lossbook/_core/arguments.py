@@ -63,6 +63,12 @@ def check_ignore_index(value: Any) -> None:
         wrong_type("ignore_index", "be an integer or None", type(value).__name__)
 
 
+def check_flag(parameter: str, value: Any) -> None:
+    """`value` is True or False."""
+    if not isinstance(value, bool):
+        wrong_type(parameter, "be True or False", repr(value))
+
+
 def check_callable(parameter: str, value: Any) -> None:
     """`value` can be called."""
     if not callable(value):

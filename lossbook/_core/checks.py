@@ -21,6 +21,7 @@ from torch import Tensor
 from lossbook._core.arguments import check_callable as check_callable
 from lossbook._core.arguments import check_choice as check_choice
 from lossbook._core.arguments import check_count as check_count
+from lossbook._core.arguments import check_flag as check_flag
 from lossbook._core.arguments import check_ignore_index as check_ignore_index
 from lossbook._core.arguments import check_number as check_number
 from lossbook._core.arguments import wrong_type as wrong_type

@@ -36,8 +36,11 @@ def reduce(losses: Tensor, reduction: str, *, weight: Tensor | None = None) -> T
     return losses.sum() / torch.where(total > 0, total, 1.0)
 
 
-def laid_out(parameter: str, weight: Tensor | None, losses: Tensor) -> Tensor | None:
-    """Weights of examples, of shape [N] or of the shape of the losses [N, ...], as weights of the losses; they are finite and >= 0."""
+def laid_out(parameter: str, weight: Tensor | None, losses: Tensor, *, of: str = "logits") -> Tensor | None:
+    """Weights of examples, of shape [N] or of the shape of the losses [N, ...], as weights of the losses; they are finite and >= 0.
+
+    They lie where the losses do, which are those `of` a parameter.
+    """
     if weight is None:
         return None
     check_range(parameter, weight, 0.0, float("inf"))
@@ -45,5 +48,5 @@ def laid_out(parameter: str, weight: Tensor | None, losses: Tensor) -> Tensor | 
     if weight.shape != losses.shape and weight.shape != losses.shape[:1]:
         shapes = {(), tuple(losses.shape[:1]), tuple(losses.shape)} - ({()} if losses.ndim else set())
         wrong_value(parameter, "have shape " + " or ".join(map(str, sorted(shapes))), tuple(weight.shape))
-    check_same_device(parameter, weight, "logits", losses)
+    check_same_device(parameter, weight, of, losses)
     return weight.to(losses.dtype).reshape((*weight.shape, *[1] * (losses.ndim - weight.ndim))).expand(losses.shape)

@@ -1,26 +1,32 @@
 """What else is owed: rates by group, the gaps between them, and the exact price of closing one. Chapter: fairness.
 
-Decisions are 1 (selected) or 0. Groups are integer ids 0 .. G - 1, the sensitive attribute. Synonyms elsewhere: selection rate = acceptance rate;
-demographic parity = statistical parity, independence; equalized odds = separation; true positive rate parity = equal opportunity.
+Decisions are 1 (selected) or 0. Groups are integer ids 0 .. G - 1, the sensitive attribute; of several attributes, the groups are their
+intersections. Synonyms elsewhere: selection rate = acceptance rate; demographic parity = statistical parity, independence; equalized odds =
+separation; true positive rate parity = equal opportunity.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import math
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from lossbook._core import checks
 from lossbook._core.door import full_precision, plain_arguments
-from lossbook.fairness._parity import ParityFrontier, check_groups, check_labels, check_unit, group_count, group_places, parity_frontier
+from lossbook._core.people import People, check_unit, checked_groups, given_weight, group_places, group_rates, group_sizes, intersections
+from lossbook.fairness._parity import ParityFrontier, parity_frontier
 
 __all__ = [
     "Interval",
     "ParityFrontier",
     "demographic_parity_difference",
+    "demographic_parity_ratio",
     "equal_opportunity_difference",
     "equalized_odds_difference",
+    "equalized_odds_ratio",
     "false_positive_rates",
     "pareto_front",
     "parity_frontier",
@@ -38,110 +44,110 @@ class Interval(NamedTuple):
     high: Tensor
 
 
-def _rates(values: Tensor, places: Tensor, count: int, among: Tensor | None = None) -> Tensor:
-    """The mean of the values at each of so many places; NaN, without a gradient, where nobody is."""
-    weight = torch.ones(len(values), dtype=torch.float64, device=values.device) if among is None else among.double()
-    nothing = torch.zeros(count, dtype=torch.float64, device=values.device)
-    totals, sizes = (nothing.scatter_add(0, places, part) for part in (weight * values.double(), weight))
-    return torch.where(sizes > 0, totals / sizes.clamp(min=1), torch.nan)
+Groups = Tensor | Sequence[Tensor]
+Method = Literal["between_groups", "to_overall"]
 
 
 @full_precision
-def selection_rates(decisions: Tensor, *, groups: Tensor) -> Tensor:
+def selection_rates(decisions: Tensor, *, groups: Groups, sample_weight: Tensor | None = None) -> Tensor:
     """P(decision = 1 | group) for each group.
 
     Args:
         decisions: [N], bool, 0/1, or probabilities of selection.
-        groups: [N], ids from 0, below 2²⁴.
+        groups: [N], ids from 0, below 2²⁴; or several features, [N, F] or a list of F of [N]: the groups are their intersections.
+        sample_weight: [N], finite and >= 0; None is 1 everywhere.
 
     Returns:
-        [G] float64; NaN for an id that no one has.
+        [G] float64, a place for each id up to the largest; of several features [G₁, ..., G_F], one for each combination of ids.
+        NaN where no one is, or no weight.
 
     Raises:
-        TypeError or ValueError for other shapes or dtypes, values outside [0, 1], labels between 0 and 1, or negative ids.
+        TypeError or ValueError for other shapes or dtypes, values outside [0, 1], labels between 0 and 1, negative ids or weights.
 
     Example:
         >>> selection_rates(torch.tensor([1, 0, 1, 1]), groups=torch.tensor([0, 0, 1, 1]))
         tensor([0.5000, 1.0000], dtype=torch.float64)
+        >>> selection_rates(torch.tensor([1, 0, 1, 1]), groups=[torch.tensor([0, 0, 1, 1]), torch.tensor([0, 1, 0, 0])])
+        tensor([[1., 0.],
+                [1., nan]], dtype=torch.float64)
     """
-    _check_people(decisions, groups)
-    return _rates(decisions, groups.long(), group_count(groups))
+    people = People(decisions, groups, None, sample_weight)
+    sizes = group_sizes(people.columns)
+    places = intersections(people.columns, sizes)
+    return group_rates(decisions, places, math.prod(sizes), people.weight).view(sizes)
 
 
 @full_precision
-def true_positive_rates(decisions: Tensor, labels: Tensor, *, groups: Tensor) -> Tensor:
+def true_positive_rates(decisions: Tensor, labels: Tensor, *, groups: Groups, sample_weight: Tensor | None = None) -> Tensor:
     """P(decision = 1 | label = 1, group) for each group.
 
     Args:
         decisions: [N], bool, 0/1, or probabilities of selection.
         labels: [N], 0 or 1.
-        groups: [N], ids from 0, below 2²⁴.
+        groups: [N], ids from 0, below 2²⁴; or several features, [N, F] or a list of F of [N]: the groups are their intersections.
+        sample_weight: [N], finite and >= 0; None is 1 everywhere.
 
     Returns:
-        [G] float64; NaN for a group without positives.
+        [G] float64, a place for each id up to the largest; of several features [G₁, ..., G_F], one for each combination of ids.
+        NaN for a group without positives.
 
     Raises:
-        TypeError or ValueError for other shapes or dtypes, values outside [0, 1], labels between 0 and 1, or negative ids.
+        TypeError or ValueError for other shapes or dtypes, values outside [0, 1], labels between 0 and 1, negative ids or weights.
 
     Example:
         >>> true_positive_rates(torch.tensor([1, 0, 1, 1]), torch.tensor([1, 1, 1, 0]), groups=torch.tensor([0, 0, 1, 1]))
         tensor([0.5000, 1.0000], dtype=torch.float64)
     """
-    _check_people(decisions, groups, labels)
-    return _rates(decisions, groups.long(), group_count(groups), among=labels == 1)
+    people = People(decisions, groups, labels, sample_weight)
+    sizes = group_sizes(people.columns)
+    places = intersections(people.columns, sizes)
+    return group_rates(decisions, places, math.prod(sizes), people.among(1)).view(sizes)
 
 
 @full_precision
-def false_positive_rates(decisions: Tensor, labels: Tensor, *, groups: Tensor) -> Tensor:
+def false_positive_rates(decisions: Tensor, labels: Tensor, *, groups: Groups, sample_weight: Tensor | None = None) -> Tensor:
     """P(decision = 1 | label = 0, group) for each group.
 
     Args:
         decisions: [N], bool, 0/1, or probabilities of selection.
         labels: [N], 0 or 1.
-        groups: [N], ids from 0, below 2²⁴.
+        groups: [N], ids from 0, below 2²⁴; or several features, [N, F] or a list of F of [N]: the groups are their intersections.
+        sample_weight: [N], finite and >= 0; None is 1 everywhere.
 
     Returns:
-        [G] float64; NaN for a group without negatives.
+        [G] float64, a place for each id up to the largest; of several features [G₁, ..., G_F], one for each combination of ids.
+        NaN for a group without negatives.
 
     Raises:
-        TypeError or ValueError for other shapes or dtypes, values outside [0, 1], labels between 0 and 1, or negative ids.
+        TypeError or ValueError for other shapes or dtypes, values outside [0, 1], labels between 0 and 1, negative ids or weights.
 
     Example:
         >>> false_positive_rates(torch.tensor([1, 0, 1, 0]), torch.tensor([0, 0, 1, 0]), groups=torch.tensor([0, 0, 1, 1]))
         tensor([0.5000, 0.0000], dtype=torch.float64)
     """
-    _check_people(decisions, groups, labels)
-    return _rates(decisions, groups.long(), group_count(groups), among=labels == 0)
-
-
-def _check_people(decisions: Tensor, groups: Tensor, labels: Tensor | None = None) -> None:
-    check_unit("decisions", decisions)
-    if labels is not None:
-        checks.check_same_shape("labels", labels, "decisions", decisions)
-        check_labels(labels)
-    check_groups(groups, "decisions", decisions)
-
-
-def _spread(rates: Tensor) -> Tensor:
-    """The largest less the smallest of the rates that are known; 0 where none is."""
-    known = ~rates.isnan()
-    gap = torch.where(known, rates, -torch.inf).amax() - torch.where(known, rates, torch.inf).amin()
-    return torch.where(known.any(), gap, 0.0)
+    people = People(decisions, groups, labels, sample_weight)
+    sizes = group_sizes(people.columns)
+    places = intersections(people.columns, sizes)
+    return group_rates(decisions, places, math.prod(sizes), people.among(0)).view(sizes)
 
 
 @full_precision
-def demographic_parity_difference(decisions: Tensor, *, groups: Tensor) -> Tensor:
+def demographic_parity_difference(
+    decisions: Tensor, *, groups: Groups, sample_weight: Tensor | None = None, method: Method = "between_groups"
+) -> Tensor:
     """The largest selection rate less the smallest, over the groups that have members.
 
     Args:
         decisions: [N], bool, 0/1, or probabilities of selection.
-        groups: [N], ids from 0.
+        groups: [N], any ids from 0; or several features, [N, F] or a list of F of [N]: the groups are their intersections.
+        sample_weight: [N], finite and >= 0; None is 1 everywhere.
+        method: "between_groups", the largest rate against the smallest; "to_overall", the rate that is farthest from that of all people.
 
     Returns:
         [], float64, 0 where all groups are selected equally often.
 
     Raises:
-        TypeError or ValueError for other shapes or dtypes, values outside [0, 1], labels between 0 and 1, or negative ids.
+        TypeError or ValueError for other shapes or dtypes, values outside [0, 1], labels between 0 and 1, negative ids or weights, another method.
 
     Example:
         >>> demographic_parity_difference(torch.tensor([1, 0, 1, 1]), groups=torch.tensor([0, 0, 1, 1]))
@@ -151,26 +157,61 @@ def demographic_parity_difference(decisions: Tensor, *, groups: Tensor) -> Tenso
         S. Barocas, M. Hardt, A. Narayanan, "Fairness and Machine Learning", chapter 3 (independence).
 
     Conventions:
-        The range over groups, as fairlearn's `demographic_parity_difference` with method="between_groups".
+        As fairlearn's `demographic_parity_difference`, with the same methods. A group without members, or without weight, is left out.
     """
-    _check_people(decisions, groups)
-    return _spread(_rates(decisions, *group_places(groups)))
+    people = People(decisions, groups, None, sample_weight)
+    return people.difference(people.weight, method)
 
 
 @full_precision
-def equal_opportunity_difference(decisions: Tensor, labels: Tensor, *, groups: Tensor) -> Tensor:
+def demographic_parity_ratio(decisions: Tensor, *, groups: Groups, sample_weight: Tensor | None = None, method: Method = "between_groups") -> Tensor:
+    """The smallest selection rate over the largest, over the groups that have members: the four-fifths rule asks for 0.8.
+
+    Args:
+        decisions: [N], bool, 0/1, or probabilities of selection.
+        groups: [N], any ids from 0; or several features, [N, F] or a list of F of [N]: the groups are their intersections.
+        sample_weight: [N], finite and >= 0; None is 1 everywhere.
+        method: "between_groups", the largest rate against the smallest; "to_overall", the rate that is farthest from that of all people.
+
+    Returns:
+        [], float64 in [0, 1], 1 where all groups are selected equally often.
+
+    Raises:
+        TypeError or ValueError for other shapes or dtypes, values outside [0, 1], labels between 0 and 1, negative ids or weights, another method.
+
+    Example:
+        >>> demographic_parity_ratio(torch.tensor([1, 0, 1, 1]), groups=torch.tensor([0, 0, 1, 1]))
+        tensor(0.5000, dtype=torch.float64)
+
+    Reference:
+        S. Barocas, M. Hardt, A. Narayanan, "Fairness and Machine Learning", chapter 3 (independence).
+
+    Conventions:
+        As fairlearn's `demographic_parity_ratio`; "to_overall" is the least of rate/overall and overall/rate. Where no one at all is selected the
+        rates are equal and the ratio is 1, as the difference is 0; fairlearn gives NaN.
+    """
+    people = People(decisions, groups, None, sample_weight)
+    return people.ratio(people.weight, method)
+
+
+@full_precision
+def equal_opportunity_difference(
+    decisions: Tensor, labels: Tensor, *, groups: Groups, sample_weight: Tensor | None = None, method: Method = "between_groups"
+) -> Tensor:
     """The largest true positive rate less the smallest, over the groups that have positives.
 
     Args:
         decisions: [N], bool, 0/1, or probabilities of selection.
         labels: [N], 0 or 1.
-        groups: [N], ids from 0.
+        groups: [N], any ids from 0; or several features, [N, F] or a list of F of [N]: the groups are their intersections.
+        sample_weight: [N], finite and >= 0; None is 1 everywhere.
+        method: "between_groups", the largest rate against the smallest; "to_overall", the rate that is farthest from that of all people.
 
     Returns:
         [], float64.
 
     Raises:
-        TypeError or ValueError for other shapes or dtypes, values outside [0, 1], labels between 0 and 1, or negative ids.
+        TypeError or ValueError for other shapes or dtypes, values outside [0, 1], labels between 0 and 1, negative ids or weights, another method.
 
     Example:
         >>> decisions, labels = torch.tensor([1, 0, 1, 1]), torch.tensor([1, 1, 1, 0])
@@ -179,25 +220,32 @@ def equal_opportunity_difference(decisions: Tensor, labels: Tensor, *, groups: T
 
     Reference:
         M. Hardt, E. Price, N. Srebro, "Equality of opportunity in supervised learning", 2016, definition 2.2.
+
+    Conventions:
+        A group without positives has no rate and is left out; fairlearn gives it the rate 0.
     """
-    _check_people(decisions, groups, labels)
-    return _spread(_rates(decisions, *group_places(groups), among=labels == 1))
+    people = People(decisions, groups, labels, sample_weight)
+    return people.difference(people.among(1), method)
 
 
 @full_precision
-def equalized_odds_difference(decisions: Tensor, labels: Tensor, *, groups: Tensor) -> Tensor:
+def equalized_odds_difference(
+    decisions: Tensor, labels: Tensor, *, groups: Groups, sample_weight: Tensor | None = None, method: Method = "between_groups"
+) -> Tensor:
     """The larger of the gaps in true and in false positive rates.
 
     Args:
         decisions: [N], bool, 0/1, or probabilities of selection.
         labels: [N], 0 or 1.
-        groups: [N], ids from 0.
+        groups: [N], any ids from 0; or several features, [N, F] or a list of F of [N]: the groups are their intersections.
+        sample_weight: [N], finite and >= 0; None is 1 everywhere.
+        method: "between_groups", the largest rate against the smallest; "to_overall", the rate that is farthest from that of all people.
 
     Returns:
         [], float64.
 
     Raises:
-        TypeError or ValueError for other shapes or dtypes, values outside [0, 1], labels between 0 and 1, or negative ids.
+        TypeError or ValueError for other shapes or dtypes, values outside [0, 1], labels between 0 and 1, negative ids or weights, another method.
 
     Example:
         >>> decisions, labels = torch.tensor([1, 0, 1, 1]), torch.tensor([1, 0, 1, 0])
@@ -208,12 +256,46 @@ def equalized_odds_difference(decisions: Tensor, labels: Tensor, *, groups: Tens
         M. Hardt, E. Price, N. Srebro, "Equality of opportunity in supervised learning", 2016, definition 2.1.
 
     Conventions:
-        The worse of the two, as fairlearn's `equalized_odds_difference`; others add them up.
+        The worse of the two, as fairlearn's `equalized_odds_difference`; others add them up. A group without positives has no true positive rate and
+        is left out of that gap, as one without negatives is of the other; fairlearn gives it the rate 0.
     """
-    _check_people(decisions, groups, labels)
-    places = group_places(groups)
-    true, false = (_spread(_rates(decisions, *places, among=labels == label)) for label in (1, 0))
-    return torch.maximum(true, false)
+    people = People(decisions, groups, labels, sample_weight)
+    return torch.maximum(*(people.difference(people.among(label), method) for label in (1, 0)))
+
+
+@full_precision
+def equalized_odds_ratio(
+    decisions: Tensor, labels: Tensor, *, groups: Groups, sample_weight: Tensor | None = None, method: Method = "between_groups"
+) -> Tensor:
+    """The smaller of the ratios of true and of false positive rates.
+
+    Args:
+        decisions: [N], bool, 0/1, or probabilities of selection.
+        labels: [N], 0 or 1.
+        groups: [N], any ids from 0; or several features, [N, F] or a list of F of [N]: the groups are their intersections.
+        sample_weight: [N], finite and >= 0; None is 1 everywhere.
+        method: "between_groups", the largest rate against the smallest; "to_overall", the rate that is farthest from that of all people.
+
+    Returns:
+        [], float64 in [0, 1], 1 where the decisions err equally often in all groups.
+
+    Raises:
+        TypeError or ValueError for other shapes or dtypes, values outside [0, 1], labels between 0 and 1, negative ids or weights, another method.
+
+    Example:
+        >>> decisions, labels = torch.tensor([1, 0, 1, 1]), torch.tensor([1, 0, 1, 1])
+        >>> equalized_odds_ratio(decisions, labels, groups=torch.tensor([0, 0, 1, 1]))
+        tensor(1., dtype=torch.float64)
+
+    Reference:
+        M. Hardt, E. Price, N. Srebro, "Equality of opportunity in supervised learning", 2016, definition 2.1.
+
+    Conventions:
+        The worse of the two, as fairlearn's `equalized_odds_ratio`. Rates that are all 0, such as the false positive rates of decisions that are
+        right, have the ratio 1; fairlearn gives NaN, or leaves it out, by the order. Groups without a rate are left out, as in the difference.
+    """
+    people = People(decisions, groups, labels, sample_weight)
+    return torch.minimum(*(people.ratio(people.among(label), method) for label in (1, 0)))
 
 
 @full_precision
@@ -250,14 +332,15 @@ def rate_intervals(rates: Tensor, counts: Tensor, *, confidence: float = 0.95) -
 
 
 @full_precision
-def parity_penalty(probs: Tensor, *, groups: Tensor) -> Tensor:
+def parity_penalty(probs: Tensor, *, groups: Groups, sample_weight: Tensor | None = None) -> Tensor:
     """The variance of the groups' mean probabilities: a differentiable stand-in for the parity gap, to be added to a loss.
 
     Σ_g (mean of probs in g - mean of the groups' means)² / G, over the groups that have members.
 
     Args:
         probs: [N], floating, in [0, 1].
-        groups: [N], ids from 0.
+        groups: [N], any ids from 0; or several features, [N, F] or a list of F of [N]: the groups are their intersections.
+        sample_weight: [N], finite and >= 0; None is 1 everywhere.
 
     Returns:
         [], float64 where `probs` are, else float32; summed in float64. 0 exactly where all groups have the same mean probability.
@@ -270,16 +353,17 @@ def parity_penalty(probs: Tensor, *, groups: Tensor) -> Tensor:
         tensor(0.0400)
 
     Conventions:
-        Soft selections, so a penalty of 0 doesn't make the thresholded decisions equal.
+        The means are weighted, the variance is not: every group counts alike. Soft selections, so a penalty of 0 doesn't make the thresholded
+        decisions equal.
     """
     checks.check_floating("probs", probs)
     check_unit("probs", probs)
-    check_groups(groups, "probs", probs)
-    means = _rates(probs, *group_places(groups))
+    columns = checked_groups(groups, "probs", probs)
+    means = group_rates(probs, *group_places(columns), given_weight(sample_weight, probs, "probs"))
     present = ~means.isnan()
-    means = torch.where(present, means, 0.0)
-    centre = means.sum() / present.sum()
-    return (torch.where(present, (means - centre).square(), 0.0).sum() / present.sum()).to(probs.dtype)
+    means, count = torch.where(present, means, 0.0), present.sum().clamp(min=1)
+    centre = means.sum() / count
+    return (torch.where(present, (means - centre).square(), 0.0).sum() / count).to(probs.dtype)
 
 
 @plain_arguments

@@ -15,9 +15,8 @@ from torch import Tensor
 
 from lossbook._core import checks
 from lossbook._core.door import full_precision, outside_graphs
-from lossbook._core.ranks import dense_ranks
+from lossbook._core.people import check_labels, check_unit, checked_groups
 
-MOST_GROUPS = 2**24
 _Array = npt.NDArray[np.float64]
 _Places = npt.NDArray[np.int64]
 
@@ -31,55 +30,6 @@ class ParityFrontier(NamedTuple):
     gaps: Tensor
     errors: Tensor
     thresholds: Tensor
-
-
-def check_groups(groups: Tensor, parameter: str, reference: Tensor) -> None:
-    """`groups` are ids from 0, one for each element of `reference`."""
-    checks.check_integer("groups", groups)
-    checks.check_same_shape("groups", groups, parameter, reference)
-    checks.check_ndim("groups", groups, 1, "[N]")
-    if groups.numel() == 0:
-        checks.wrong_value("groups", "have at least one element", "none")
-    checks.check_values("groups", groups, lambda ids: ids >= 0, "be at least 0", lambda ids: int(ids.min()))
-
-
-def group_count(groups: Tensor) -> int:
-    """How many ids there are, the largest one with all below it; under `vmap` the same for all that are mapped over."""
-    most = _largest(groups)
-    if most >= MOST_GROUPS:
-        checks.wrong_value("groups", f"be below {MOST_GROUPS}, since the result has a place for each id", most)
-    return most + 1
-
-
-@outside_graphs
-def _largest(groups: Tensor) -> int:
-    seen = checks.readable(groups)
-    return int((groups if seen is None else seen).max())
-
-
-def group_places(groups: Tensor) -> tuple[Tensor, int]:
-    """A place for each group, and how many places: its id, or its rank among the ids where these cannot be read or would leave most places empty."""
-    seen = checks.readable(groups)
-    if seen is not None and int(seen.max()) < max(2 * len(groups), 1024):
-        return groups.long(), int(seen.max()) + 1
-    return dense_ranks(groups.long()), len(groups)
-
-
-def check_unit(parameter: str, value: Tensor) -> None:
-    """`value` is a vector in [0, 1]: decisions, labels or probabilities."""
-    checks.check_real(parameter, value)
-    checks.check_ndim(parameter, value, 1, "[N]")
-    checks.check_range(parameter, value, 0, 1)
-
-
-def check_labels(labels: Tensor) -> None:
-    """`labels` is a vector of 0 and 1, of any dtype."""
-    check_unit("labels", labels)
-    checks.check_values("labels", labels, lambda labels: (labels == 0) | (labels == 1), "hold only 0 and 1", _between)
-
-
-def _between(labels: Tensor) -> float:
-    return float(labels[(labels != 0) & (labels != 1)][0])
 
 
 def _as_array(value: Tensor) -> _Array:
@@ -124,7 +74,9 @@ def parity_frontier(
     """
     checks.check_floating("probs", probs)
     check_unit("probs", probs)
-    check_groups(groups, "probs", probs)
+    checks.check_integer("groups", groups)
+    checks.check_ndim("groups", groups, 1, "[N]")
+    checked_groups(groups, "probs", probs)
     if labels is not None:
         checks.check_same_shape("labels", labels, "probs", probs)
         check_labels(labels)

@@ -1,7 +1,7 @@
 """Panoptic quality, and the way from a model's queries to a panoptic map.
 
-A panoptic map is [H, W, 2]: the class and the instance of every pixel. Things are counted (each instance is a segment), stuff is not (a class is one
-segment, whatever its instance ids), and void is what nobody labelled. Chapter: sets.
+A panoptic map is [H, W, 2], or of a volume [D, H, W, 2]: the class and the instance of every pixel. Things are counted (each instance is a
+segment), stuff is not (a class is one segment, whatever its instance ids), and void is what nobody labelled. Chapter: sets.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from lossbook._core.checks import (
     check_concrete,
+    check_flag,
     check_floating,
     check_integer,
     check_ndim,
@@ -58,7 +59,14 @@ class PanopticQuality(NamedTuple):
 @outside_graphs
 @full_precision
 def panoptic_quality(
-    prediction: Tensor, truth: Tensor, *, things: Collection[int], stuff: Collection[int], void: int, crowd: Collection[tuple[int, int]] = ()
+    prediction: Tensor,
+    truth: Tensor,
+    *,
+    things: Collection[int],
+    stuff: Collection[int],
+    void: int,
+    crowd: Collection[tuple[int, int]] = (),
+    volumes: bool = False,
 ) -> PanopticQuality:
     r"""Panoptic quality, by class: PQ = Σ IoU / (TP + FP/2 + FN/2) = SQ · RQ, over matches of the same class with IoU > 1/2.
 
@@ -66,12 +74,13 @@ def panoptic_quality(
     one segment of either side has IoU > 1/2 with a given one of the other: the matching needs no Hungarian.
 
     Args:
-        prediction: [H, W, 2] integer, class and instance (any number) of each pixel; or [B, H, W, 2], whose counts are summed over the images.
+        prediction: [H, W, 2] integer, class and instance (any 64-bit number) of each pixel; or [B, H, W, 2], whose counts are summed over the images.
         truth: of the same shape.
         things: class ids whose instances count.
         stuff: class ids that are one segment each.
         void: class id of unlabelled pixels, in either map.
         crowd: (class, instance) pairs of the truth that are regions of many objects: they need no match and excuse what falls on them.
+        volumes: an image is a volume, [D, H, W, 2], and a batch of them is [B, D, H, W, 2]; a segment goes through all of its slices.
 
     Returns:
         `PanopticQuality(pq, sq, rq, by_class)`; 0 where no class occurs at all.
@@ -94,7 +103,7 @@ def panoptic_quality(
         class) is no false positive; void in the prediction is an ordinary miss. torchmetrics also forgives void in the prediction.
     """
     classes = _Classes(things, stuff, void)
-    return _quality(_counts(prediction, truth, classes, crowd), classes.names[:-1])
+    return _quality(_counts(prediction, truth, classes, crowd, volumes), classes.names[:-1])
 
 
 @outside_graphs
@@ -141,15 +150,23 @@ def _quality(counts: list[list[float]], names: list[int]) -> PanopticQuality:
 @outside_graphs
 @full_precision
 def panoptic_counts(
-    prediction: Tensor, truth: Tensor, *, things: Collection[int], stuff: Collection[int], void: int, crowd: Collection[tuple[int, int]] = ()
+    prediction: Tensor,
+    truth: Tensor,
+    *,
+    things: Collection[int],
+    stuff: Collection[int],
+    void: int,
+    crowd: Collection[tuple[int, int]] = (),
+    volumes: bool = False,
 ) -> Tensor:
     """Summed IoU, TP, FP and FN of each class: what to add up over a data set before `quality_of_counts`.
 
     Args:
-        prediction, truth: [H, W, 2] or [B, H, W, 2] integer, class and instance of each pixel.
+        prediction, truth: [H, W, 2] or [B, H, W, 2] integer, class and instance of each pixel; of volumes with D in front of H.
         things, stuff: class ids whose instances count, and class ids that are one segment each.
         void: class id of unlabelled pixels, in either map.
         crowd: (class, instance) pairs of the truth that are regions of many objects.
+        volumes: an image is [D, H, W, 2], and a batch [B, D, H, W, 2].
 
     Returns:
         [K, 4] float64, in the order of things, then stuff.
@@ -163,19 +180,22 @@ def panoptic_counts(
         tensor([[0., 0., 0., 0.],
                 [1., 1., 0., 0.]], dtype=torch.float64)
     """
-    return torch.tensor(_counts(prediction, truth, _Classes(things, stuff, void), crowd), dtype=torch.float64, device="cpu").view(-1, 4)
+    counts = _counts(prediction, truth, _Classes(things, stuff, void), crowd, volumes)
+    return torch.tensor(counts, dtype=torch.float64, device="cpu").view(-1, 4)
 
 
-def _counts(prediction: Tensor, truth: Tensor, classes: _Classes, crowd: Collection[tuple[int, int]]) -> list[list[float]]:
+def _counts(prediction: Tensor, truth: Tensor, classes: _Classes, crowd: Collection[tuple[int, int]], volumes: bool) -> list[list[float]]:
+    check_flag("volumes", volumes)
+    single, image = (4, "D, H, W, 2]") if volumes else (3, "H, W, 2]")
     for parameter, value in (("prediction", prediction), ("truth", truth)):
         check_integer(parameter, value)
-        if value.ndim not in (3, 4) or value.shape[-1] != 2:
-            wrong_value(parameter, "have shape [H, W, 2] or [B, H, W, 2]", tuple(value.shape))
+        if value.ndim not in (single, single + 1) or value.shape[-1] != 2:
+            wrong_value(parameter, f"have shape [{image} or [B, {image}", tuple(value.shape))
     check_same_shape("truth", truth, "prediction", prediction)
     check_concrete("prediction", prediction)
     check_concrete("truth", truth)
     total, regions = np.zeros((classes.count, 4)), _pairs("crowd", crowd)
-    batch = [maps if maps.ndim == 4 else maps[None] for maps in (prediction, truth)]
+    batch = [maps if maps.ndim > single else maps[None] for maps in (prediction, truth)]
     for image, true_image in zip(*batch, strict=True):
         total += _image_counts(image, true_image, classes, regions)
     found: list[list[float]] = total.tolist()

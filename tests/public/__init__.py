@@ -38,6 +38,9 @@ ELSEWHERE = {
     **dict.fromkeys(("decisions.episode_returns", "decisions.rollout_q_values"), "tests/test_episodes.py"),
     "explore": "tests/test_explorer.py",
     **dict.fromkeys(("audit", "auditor.audit", "auditor.Report.require", "auditor.Report.to_dict"), "tests/test_auditor.py"),
+    **dict.fromkeys((f"metrics.CalibrationError.{name}" for name in ("update", "compute", "curve")), "tests/test_metrics.py"),
+    **dict.fromkeys((f"metrics.PanopticQuality.{name}" for name in ("update", "compute", "quality")), "tests/test_metrics.py"),
+    **dict.fromkeys((f"metrics.GroupRates.{name}" for name in ("update", "compute")), "tests/test_metrics.py"),
     **dict.fromkeys(("atlas.chapters", "atlas.latex"), "tests/test_atlas.py"),
 }
 

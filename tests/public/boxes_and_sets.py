@@ -12,7 +12,23 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from lossbook import boxes, panoptic, sets
-from tests.public.kinds import MODERATE, REDUCTIONS, UNIT, Arguments, Bad, Spec, always, array, choice, floats, labels, log_softmax, number, tensor
+from tests.public.kinds import (
+    MODERATE,
+    REDUCTIONS,
+    UNIT,
+    Arguments,
+    Bad,
+    Spec,
+    always,
+    array,
+    choice,
+    flag,
+    floats,
+    labels,
+    log_softmax,
+    number,
+    tensor,
+)
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 WHOLE = (np.int64, np.int32, np.int16, np.int8, np.uint8, np.uint16, np.uint32, np.uint64)
@@ -339,14 +355,15 @@ DICE = st.tuples(st.integers(0, 3), st.sampled_from([(4,), (2, 3)])).flatmap(
 
 @st.composite
 def maps(draw: st.DrawFn) -> Arguments:
-    """Two small maps of things 7 and 8, stuff 1 and 2, and void 0."""
-    shape = (draw(st.integers(0, 3)), draw(st.integers(1, 4)))
+    """Two small maps of things 7 and 8, stuff 1 and 2, and void 0; or two volumes."""
+    volumes = draw(st.booleans())
+    shape = (draw(st.integers(0, 3)), draw(st.integers(1, 4)), *([2] if volumes else []))
 
     def one() -> Tensor:
         ids = torch.tensor([0, 1, 2, 7, 8])[draw(labels(shape, 5, (np.int64,)))]
         return torch.stack([ids, draw(labels(shape, 3, (np.int64,)))], -1)
 
-    return {"prediction": one(), "truth": one(), "things": [7, 8], "stuff": [1, 2], "void": 0}
+    return {"prediction": one(), "truth": one(), "things": [7, 8], "stuff": [1, 2], "void": 0, "volumes": volumes}
 
 
 def segments(panoptic_map: Tensor) -> dict[tuple[int, int], set[int]]:
@@ -356,7 +373,7 @@ def segments(panoptic_map: Tensor) -> dict[tuple[int, int], set[int]]:
     return found
 
 
-def counts_reference(*, prediction: Tensor, truth: Tensor, things: list[int], stuff: list[int], void: int) -> Array:
+def counts_reference(*, prediction: Tensor, truth: Tensor, things: list[int], stuff: list[int], void: int, volumes: bool) -> Array:
     """With sets of pixels: void leaves the union, and excuses a prediction that is more than half void."""
     predicted, true = segments(prediction), segments(truth)
     nothing = true.get((void, 0), set())
@@ -424,14 +441,14 @@ def in_pixels(value: list[Any]) -> Any:
         yield Bad("boxes in pixels", [value[0]._replace(boxes_cxcywh=value[0].boxes_cxcywh + 600), *value[1:]], ValueError)
 
 
-CLASSES = {"things": lambda value: iter([Bad("a class twice", [*value, 1], ValueError)])}
+CLASSES = {"volumes": flag, "things": lambda value: iter([Bad("a class twice", [*value, 1], ValueError)])}
 MAP = tensor(floating=False, shaped=False)
 
 
 def panoptic_kind(value: Tensor) -> Any:
     yield from MAP(value)
     yield Bad("no instances", value[..., 0], ValueError)
-    yield Bad("another size", value[:, :-1] if value.shape[1] > 1 else value.expand(-1, 2, -1), ValueError)
+    yield Bad("another size", value[:, :-1] if value.shape[1] > 1 else torch.cat([value, value], 1), ValueError)
     if value.numel():
         yield Bad("a class of nobody", torch.full_like(value, 99), ValueError)
 

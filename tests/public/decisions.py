@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from tests.public.kinds import (
     choice,
     count,
     distributions,
+    flag,
     floats,
     labels,
     number,
@@ -47,95 +48,173 @@ def distribution_kind(value: Tensor) -> Any:
         yield Bad("no distribution", value * 0.5, ValueError)
 
 
+def label_kind(value: Tensor) -> Any:
+    """Class ids, also where one of them is ignored."""
+    yield from LABELS(value)
+    if value.numel():
+        yield Bad("another label", torch.full_like(value, 100), ValueError)
+
+
+def whole_or_none(value: Any) -> Any:
+    yield Bad("a fraction", 0.5, TypeError)
+    yield Bad("a truth value", True, TypeError)
+
+
 # --- calibration ---------------------------------------------------------------------------------------------------------------------------------
 
 
-def forecasts(fewest: int = 0, columns: bool = True, **more: Any) -> st.SearchStrategy[Arguments]:
-    """P(label 1) [N] or class probabilities [N, K], and labels."""
+def forecasts(fewest: int = 0, columns: bool = True, by_class: bool = False, **more: Any) -> st.SearchStrategy[Arguments]:
+    """P(label 1) [N] or class probabilities [N, K], and labels, of which some are ignored and some weigh more than others."""
 
     def draw(t: tuple[int, int]) -> st.SearchStrategy[Arguments]:
         n, k = t
         probs = floats((n,), UNIT) if k == 1 else distributions((n, k), 1)
-        return st.fixed_dictionaries({"probs": probs, "labels": labels((n,), max(k, 2)), **more})
+        classes = {"per_class": st.booleans() if k > 1 else st.just(False)} if by_class else {}
+        given = st.fixed_dictionaries({"probs": probs, "labels": labels((n,), max(k, 2)), **classes, **more})
+        return st.tuples(given, st.sampled_from([None, None, -100, 255, 1]), weights(n), st.integers(0, 2 ** max(n - 1, 0) - 1)).map(left_out)
 
     return st.tuples(st.integers(fewest, 6), st.sampled_from([1, 3] if columns else [1])).flatmap(draw)
 
 
-def compared(probs: Tensor, truth: Tensor) -> tuple[Array, Array]:
+def weights(n: int) -> st.SearchStrategy[Tensor | None]:
+    """What each of n cases weighs, some nothing; or None."""
+    return st.none() | floats((n,), st.floats(0, 4, width=16) | st.just(0.0))
+
+
+def left_out(drawn: tuple[Arguments, int | None, Tensor | None, int]) -> Arguments:
+    """The cases at the ones of a number in binary are ignored, where the labels' dtype holds `ignore_index`; the last case never is."""
+    arguments, ignore_index, sample_weight, ones = drawn
+    truth = arguments["labels"]
+    if ignore_index is not None and torch.iinfo(truth.dtype).min <= ignore_index <= torch.iinfo(truth.dtype).max:
+        chosen = torch.tensor([bool(ones >> place & 1) for place in range(len(truth))], dtype=torch.bool)
+        arguments = {**arguments, "labels": truth.masked_fill(chosen, ignore_index)}
+        arguments["labels"][-1:] = 0
+    return {**arguments, "ignore_index": ignore_index, "sample_weight": sample_weight}
+
+
+def there(values: Tensor, labels: Tensor, ignore_index: int | None, sample_weight: Tensor | None) -> tuple[Array, Array, Array]:
+    """What is not ignored: values, labels and weights."""
+    truth = labels.numpy().astype(np.int64)
+    stays = np.ones(len(truth), dtype=bool) if ignore_index is None else truth != ignore_index
+    weight = np.ones(len(truth)) if sample_weight is None else array(sample_weight)
+    return array(values)[stays], truth[stays], weight[stays]
+
+
+def compared(probs: Array, truth: Array, per_class: bool) -> list[tuple[Array, Array]]:
+    """What is said, and whether it came: once, or for each class."""
     if probs.ndim == 1:
-        return array(probs), truth.numpy().astype(float)
-    top = probs.argmax(1)
-    return array(probs.gather(1, top[:, None])[:, 0]), (top == truth).numpy().astype(float)
+        return [(probs, truth.astype(float))]
+    if per_class:
+        return [(probs[:, k], (truth == k).astype(float)) for k in range(probs.shape[1])]
+    return [(probs.max(1, initial=0), (probs.argmax(1) == truth).astype(float))]
 
 
-def binned(probs: Tensor, labels: Tensor, bins: int) -> list[tuple[int, float, float]]:
-    """How many cases, their mean probability and their frequency, bin by bin, with the edges of numpy."""
-    confidence, hits = compared(probs, labels)
-    index = np.clip(np.digitize(confidence, np.arange(bins + 1) / bins, right=True), 1, bins)
-    cases = [(confidence[index == b], hits[index == b]) for b in range(1, bins + 1)]
-    return [(len(c), float(c.mean()) if len(c) else math.nan, float(h.mean()) if len(c) else math.nan) for c, h in cases]
+def reference_edges(confidence: Array, weight: Array, bins: int, binning: str) -> Array:
+    """Of numpy; of equal mass, the least probability below or at which there is as large a share as it should be."""
+    if binning == "width":
+        return np.arange(bins + 1) / bins
+    order = np.argsort(confidence)
+    sums, total = np.cumsum(weight[order]), weight.sum()
+    inner = [min((confidence[order][i] for i in range(len(order)) if sums[i] * bins >= b * total), default=0.0) for b in range(1, bins)]
+    return np.array([0.0, *(inner if total else [0.0] * (bins - 1)), 1.0])
 
 
-def calibration_reference(*, probs: Tensor, labels: Tensor, bins: int, norm: str) -> float:
-    parts = [(n, abs(conf - freq)) for n, conf, freq in binned(probs, labels, bins) if n]
-    total = max(sum(n for n, _ in parts), 1)
-    if norm == "max":
-        return max((gap for _, gap in parts), default=0.0)
-    if norm == "l1":
-        return sum(n / total * gap for n, gap in parts)
-    return math.sqrt(sum(n / total * gap**2 for n, gap in parts))
-
-
-def curve_reference(*, probs: Tensor, labels: Tensor, bins: int) -> tuple[Array, ...]:
-    parts = np.array(binned(probs, labels, bins))
-    return np.arange(bins + 1) / bins, parts[:, 0], parts[:, 1], parts[:, 2]
-
-
-def brier_reference(*, probs: Tensor, labels: Tensor) -> Array:
-    if probs.ndim == 1:
-        return (array(probs) - labels.numpy()) ** 2
-    found: Array = ((array(probs) - np.eye(probs.shape[1])[labels.numpy().astype(int)]) ** 2).sum(1)
+def binned(
+    probs: Tensor, labels: Tensor, bins: int, binning: str, per_class: bool, ignore_index: int | None, sample_weight: Tensor | None
+) -> list[tuple[Array, Array, Array, Array]]:
+    """Edges, and bin by bin what is in it, its mean probability and its frequency; once, or for each class."""
+    values, truth, weight = there(probs, labels, ignore_index, sample_weight)
+    found = []
+    for confidence, hits in compared(values, truth, per_class):
+        edges = reference_edges(confidence, weight, bins, binning)
+        inside = [(1 + (confidence[:, None] > edges[1:-1]).sum(1)) == b for b in range(1, bins + 1)]
+        sums = np.array([[weight[i].sum(), (weight * confidence)[i].sum(), (weight * hits)[i].sum()] for i in inside])
+        with np.errstate(invalid="ignore"):
+            found.append((edges, sums[:, 0], sums[:, 1] / sums[:, 0], sums[:, 2] / sums[:, 0]))
     return found
 
 
-def murphy_check(result: reliability.MurphyDecomposition, *, probs: Tensor, labels: Tensor, bins: int | None) -> None:
-    score = float(brier_reference(probs=probs, labels=labels).mean())
+def error_reference(counts: Array, confidence: Array, frequency: Array, norm: str) -> float:
+    gaps = np.where(counts > 0, np.abs(confidence - frequency), 0.0)
+    shares = counts / (counts.sum() or 1)
+    return {"max": gaps.max(), "l1": (shares * gaps).sum()}.get(norm, math.sqrt((shares * gaps**2).sum()))
+
+
+def calibration_reference(*, norm: str, **arguments: Any) -> float:
+    return float(np.mean([error_reference(*curve[1:], norm) for curve in binned(**arguments)]))
+
+
+def curve_reference(**arguments: Any) -> list[Array]:
+    curves = binned(**arguments)
+    return [np.stack(parts) if arguments["per_class"] else parts[0] for parts in zip(*curves, strict=True)]
+
+
+def curves() -> st.SearchStrategy[Arguments]:
+    """Of one kind of case or of two, with empty bins."""
+    return st.sampled_from([(3,), (2, 3)]).flatmap(
+        lambda shape: st.fixed_dictionaries(
+            {
+                "counts": floats(shape, st.sampled_from([0.0, 1.0, 2.5, 7.0])),
+                "confidence": floats(shape, UNIT),
+                "frequency": floats(shape, UNIT),
+                "norm": st.sampled_from(["l1", "l2", "max"]),
+            }
+        )
+    )
+
+
+def brier_reference(*, probs: Tensor, labels: Tensor, ignore_index: int | None, sample_weight: Tensor | None, reduction: str) -> Any:
+    truth, weight = labels.numpy().astype(np.int64), np.ones(len(labels)) if sample_weight is None else array(sample_weight)
+    if ignore_index is not None:
+        weight = np.where(truth == ignore_index, 0.0, weight)
+        truth = np.where(truth == ignore_index, 0, truth)
+    each = (array(probs) - truth) ** 2 if probs.ndim == 1 else ((array(probs) - np.eye(probs.shape[1])[truth]) ** 2).sum(1)
+    return {"none": weight * each, "sum": (weight * each).sum(), "mean": (weight * each).sum() / (weight.sum() or 1)}[reduction]
+
+
+def murphy_check(result: reliability.MurphyDecomposition, *, bins: int | None, **arguments: Any) -> None:
+    score = float(brier_reference(**arguments, reduction="mean"))
     parts = [float(part) for part in result]
     assert abs(parts[0] - parts[1] + parts[2] + parts[3] - score) < 1e-9
-    assert min(parts[:3]) >= 0
+    assert min(parts[:3]) >= -1e-15
     assert bins is not None or abs(parts[3]) < 1e-12
 
 
 @st.composite
 def mixed_up(draw: st.DrawFn) -> Arguments:
-    """Logits that favour their labels on average, and are wrong at least once."""
+    """Logits that favour their labels on average, and are wrong at least once; with cases that are ignored, whatever stands there, and weights."""
     truth = draw(labels((8,), 2, (np.int64,)))
     noise = draw(floats((8,), st.floats(-0.5, 0.5, width=16)))
     logits = (2.0 * truth - 1) * 2 + noise
     logits[0] = -logits[0]
-    return {"logits": logits, "labels": truth}
+    ignore_index, sample_weight = draw(st.sampled_from([None, 2])), draw(st.none() | floats((8,), st.sampled_from([0.5, 1.0, 1.25])))
+    if ignore_index is not None:
+        truth[1], logits[1] = 2, 50.0
+    return {"logits": logits, "labels": truth, "ignore_index": ignore_index, "sample_weight": sample_weight}
 
 
-def temperature_check(result: Tensor, *, logits: Tensor, labels: Tensor) -> None:
+def temperature_check(result: Tensor, *, logits: Tensor, **arguments: Any) -> None:
+    values, truth, weight = there(logits, **arguments)
+
     def risk(temperature: float) -> float:
-        signs = 2 * labels.numpy() - 1
-        return float(np.logaddexp(0, -signs * array(logits) / temperature).mean())
+        return float((weight * np.logaddexp(0, -(2 * truth - 1) * values / temperature)).sum() / weight.sum())
 
     best = float(result)
     assert best > 0
     assert all(risk(best) <= risk(best * factor) + 1e-12 for factor in (0.5, 0.9, 0.99, 1.01, 1.1, 2.0))
 
 
-def platt_check(result: reliability.PlattScaling, *, scores: Tensor, labels: Tensor) -> None:
-    y = labels.numpy()
-    targets = np.where(y == 1, (y.sum() + 1) / (y.sum() + 2), 1 / (len(y) - y.sum() + 2))
+def platt_check(result: reliability.PlattScaling, *, scores: Tensor, **arguments: Any) -> None:
+    values, y, weight = there(scores, **arguments)
+    ones, zeros = (weight * y).sum(), (weight * (1 - y)).sum()
+    targets = np.where(y == 1, (ones + 1) / (ones + 2), 1 / (zeros + 2))
 
     def risk(slope: float, intercept: float) -> float:
-        fitted = slope * array(scores) + intercept
-        return float((np.logaddexp(0, fitted) - targets * fitted).sum())
+        fitted = slope * values + intercept
+        return float((weight * (np.logaddexp(0, fitted) - targets * fitted)).sum())
 
     a, b = float(result.slope), float(result.intercept)
-    assert all(risk(a, b) <= risk(a + da, b + db) + 1e-9 for da in (-0.1, 0, 0.1) for db in (-0.1, 0, 0.1))
+    assert all(risk(a, b) <= risk(a + da, b + db) + 1e-9 for da in (-0.1, -1e-4, 0, 1e-4, 0.1) for db in (-0.1, -1e-4, 0, 1e-4, 0.1))
 
 
 def report_reference(*, estimates: Tensor, eta: Tensor) -> tuple[Array, ...]:
@@ -301,34 +380,53 @@ OPPORTUNITIES = st.tuples(st.integers(0, 3), st.integers(1, 4)).flatmap(
 # --- groups --------------------------------------------------------------------------------------------------------------------------------------
 
 
-def people(with_labels: bool, **more: Any) -> st.SearchStrategy[Arguments]:
+def grouped(n: int) -> st.SearchStrategy[Any]:
+    """Groups of n people: one feature, or two, in one tensor or in a list. The last one has the highest ids, so that all rates have one shape."""
+
+    def ids(shape: tuple[int, ...], most: int) -> st.SearchStrategy[Tensor]:
+        return labels(shape, most + 1).map(lambda drawn: torch.cat([drawn[:-1], torch.full_like(drawn[-1:], most)]))
+
+    return ids((n,), 2) | ids((n, 2), 2) | st.tuples(ids((n,), 2), ids((n,), 1)).map(list)
+
+
+def people(with_labels: bool, gap: bool = True) -> st.SearchStrategy[Arguments]:
     def draw(n: int) -> st.SearchStrategy[Arguments]:
-        drawn = {"decisions": labels((n,), 2), "groups": labels((n,), 3)}
-        return st.fixed_dictionaries({**drawn, **({"labels": labels((n,), 2)} if with_labels else {}), **more})
+        drawn = {"decisions": labels((n,), 2) | floats((n,), UNIT), "groups": grouped(n), "sample_weight": weights(n)}
+        drawn |= {"method": st.sampled_from(["between_groups", "to_overall"])} if gap else {}
+        return st.fixed_dictionaries({**drawn, **({"labels": labels((n,), 2)} if with_labels else {})})
 
     return st.integers(1, 8).flatmap(draw)
 
 
-def rates(decisions: Tensor, groups: Tensor, labels: Tensor | None = None, label: int = 1) -> Array:
-    """By counting; NaN where there is nobody."""
-    counted = []
-    for group in range(int(groups.max()) + 1):
-        chosen = [
-            d
-            for d, g, y in zip(decisions.tolist(), groups.tolist(), (labels if labels is not None else decisions).tolist(), strict=True)
-            if g == group and (labels is None or y == label)
-        ]
-        counted.append(sum(chosen) / len(chosen) if chosen else math.nan)
-    return np.array(counted)
+def rates(decisions: Tensor, groups: Any, labels: Tensor | None, sample_weight: Tensor | None, label: int = 1) -> tuple[Array, float]:
+    """By counting, a place for each combination of ids, and of all together; NaN where there is nobody."""
+    columns = groups if isinstance(groups, list) else groups.reshape(len(groups), -1).unbind(1)
+    found = np.full([int(column.max()) + 1 for column in columns], math.nan)
+    weight = [1.0] * len(decisions) if sample_weight is None else sample_weight.tolist()
+    among = [True] * len(decisions) if labels is None else [y == label for y in labels.tolist()]
+    people = [(w, d, *ids) for w, d, y, *ids in zip(weight, decisions.tolist(), among, *(c.tolist() for c in columns), strict=True) if y]
+
+    def rate(chosen: list[Any]) -> float:
+        total = sum(w for w, *_ in chosen)
+        return sum(w * d for w, d, *_ in chosen) / total if total else math.nan
+
+    for place in np.ndindex(*found.shape):
+        found[place] = rate([person for person in people if tuple(person[2:]) == place])
+    return found, rate(people)
 
 
-def spread(found: Array) -> float:
-    known = found[~np.isnan(found)]
-    return float(known.max() - known.min()) if len(known) else 0.0
-
-
-def odds_reference(*, decisions: Tensor, labels: Tensor, groups: Tensor) -> float:
-    return max(spread(rates(decisions, groups, labels, label)) for label in (0, 1))
+def gap_reference(kind: str, wanted: tuple[int | None, ...], decisions: Tensor, groups: Any, method: str, **given: Any) -> float:
+    """The worst over the rates among all, or among those with a label."""
+    truth, found = given.pop("labels", None), []
+    for label in wanted:
+        by_group, overall = rates(decisions, groups, None if label is None else truth, label=label or 0, **given)
+        known = by_group[~np.isnan(by_group)].tolist()
+        pairs = [(one, overall if method == "to_overall" else other) for one in known for other in known]
+        if kind == "difference":
+            found.append(max((abs(one - other) for one, other in pairs), default=0.0))
+        else:
+            found.append(min((min(pair) / max(pair) if max(pair) else 1.0 for pair in pairs), default=1.0))
+    return max(found) if kind == "difference" else min(found)
 
 
 def wilson_check(result: fairness.Interval, *, rates: Tensor, counts: Tensor, confidence: float) -> None:
@@ -341,9 +439,10 @@ def wilson_check(result: fairness.Interval, *, rates: Tensor, counts: Tensor, co
         assert np.allclose(np.abs(array(end) - array(rates)), z * error, atol=1e-6)
 
 
-def penalty_reference(*, probs: Tensor, groups: Tensor) -> float:
-    means = np.array([array(probs)[(groups == g).numpy()].mean() for g in range(int(groups.max()) + 1) if bool((groups == g).any())])
-    return float(((means - means.mean()) ** 2).mean())
+def penalty_reference(*, probs: Tensor, groups: Any, sample_weight: Tensor | None) -> float:
+    means = rates(probs, groups, None, sample_weight)[0]
+    means = means[~np.isnan(means)]
+    return float(((means - means.mean()) ** 2).mean()) if len(means) else 0.0
 
 
 def front_reference(*, points: Tensor) -> Array:
@@ -370,6 +469,20 @@ def frontier_check(result: fairness.ParityFrontier, *, probs: Tensor, groups: Te
     assert errors[0] <= min(float(array(probs).mean()), 1 - float(array(probs).mean())) + 1e-9, "everybody or nobody is parity, too"
 
 
+def group_kind(value: Any) -> Any:
+    """Ids from 0, in one tensor or a list of features."""
+    if isinstance(value, list):
+        yield Bad("no features", [], ValueError)
+        yield Bad("a feature of fewer people", [value[0], value[1][:-1]], ValueError)
+        yield Bad("a feature that is no tensor", [value[0], 1], TypeError)
+        yield Bad("a feature of floats", [value[0], value[1].double()], TypeError)
+        yield Bad("a negative id", [value[0], value[1].long() - 9], ValueError)
+    elif value is not None:
+        yield from tensor(floating=False, low=0, shaped=False)(value)
+        yield Bad("an axis too many", value.reshape(len(value), -1, 1), ValueError)
+        yield Bad("one person more", torch.cat([value, value[:1]]), ValueError)
+
+
 GROUPS = tensor(floating=False, low=0)
 BINARY = tensor(floating=None, low=0, high=1)
 
@@ -385,34 +498,61 @@ def interval_reference(returns: np.ndarray) -> tuple[float, float, float]:
     return float(returns.mean()), float(returns.mean()) - half, float(returns.mean()) + half
 
 
+BINNING = st.sampled_from(["width", "mass"])
+WEIGHTS = tensor(floating=None, low=0, finite=True)
+TRUTH = {"labels": label_kind, "ignore_index": whole_or_none, "sample_weight": WEIGHTS}
+FORECAST = {**TRUTH, "probs": forecast_kind}
+
+
+PEOPLE = {"decisions": BINARY, "groups": group_kind, "sample_weight": WEIGHTS}
+GAPS: dict[str, tuple[int | None, ...]] = {
+    "demographic_parity_difference": (None,),
+    "demographic_parity_ratio": (None,),
+    "equal_opportunity_difference": (1,),
+    "equalized_odds_difference": (1, 0),
+    "equalized_odds_ratio": (1, 0),
+}
+
+
 SPECS = [
     Spec(
         "reliability.expected_calibration_error",
         reliability.expected_calibration_error,
-        forecasts(bins=st.sampled_from([1, 4, 15]), norm=st.sampled_from(["l1", "l2", "max"])),
-        {"probs": forecast_kind, "labels": LABELS, "bins": count(), "norm": choice},
+        forecasts(by_class=True, bins=st.sampled_from([1, 4, 15]), norm=st.sampled_from(["l1", "l2", "max"]), binning=BINNING),
+        {**FORECAST, "bins": count(), "norm": choice, "binning": choice, "per_class": flag},
         reference=calibration_reference,
     ),
     Spec(
         "reliability.reliability_curve",
         lambda **arguments: tuple(reliability.reliability_curve(**arguments)),
-        forecasts(bins=st.sampled_from([1, 4])),
-        {"probs": forecast_kind, "labels": LABELS, "bins": count()},
-        reference=curve_reference,
+        forecasts(by_class=True, bins=st.sampled_from([1, 4]), binning=BINNING),
+        {**FORECAST, "bins": count(), "binning": choice, "per_class": flag},
+        reference=lambda **arguments: tuple(curve_reference(**arguments)),
+    ),
+    Spec(
+        "reliability.error_of_curve",
+        lambda counts, confidence, frequency, norm: reliability.error_of_curve(
+            reliability.ReliabilityCurve(torch.arange(4) / 3, counts, confidence, frequency), norm=norm
+        ),
+        curves(),
+        {"counts": tensor(low=0, finite=True), "confidence": tensor(), "frequency": tensor(), "norm": choice},
+        reference=lambda counts, confidence, frequency, norm: np.mean(
+            [error_reference(*curve, norm) for curve in zip(*(np.atleast_2d(array(part)) for part in (counts, confidence, frequency)), strict=True)]
+        ),
+        hides_nan={"confidence": always, "frequency": always},  # of an empty bin
     ),
     Spec(
         "reliability.brier_score",
         reliability.brier_score,
         forecasts(reduction=REDUCTIONS),
-        {"probs": forecast_kind, "labels": LABELS, "reduction": choice},
+        {**FORECAST, "reduction": choice},
         reference=brier_reference,
-        reduces=True,
     ),
     Spec(
         "reliability.murphy_decomposition",
         reliability.murphy_decomposition,
         forecasts(1, columns=False, bins=st.none() | st.sampled_from([1, 4])),
-        {"probs": tensor(low=0, high=1), "labels": LABELS},
+        {**TRUTH, "probs": tensor(low=0, high=1)},
         check=murphy_check,
         narrow=False,
     ),
@@ -420,14 +560,14 @@ SPECS = [
         "reliability.fit_temperature",
         reliability.fit_temperature,
         mixed_up(),
-        {"logits": tensor(finite=True), "labels": LABELS},
+        {**TRUTH, "logits": tensor(finite=True)},
         check=temperature_check,
     ),
     Spec(
         "reliability.fit_platt",
         reliability.fit_platt,
-        mixed_up().map(lambda drawn: {"scores": drawn["logits"], "labels": drawn["labels"]}),
-        {"scores": tensor(finite=True), "labels": LABELS},
+        mixed_up().map(lambda drawn: {"scores": drawn.pop("logits"), **drawn}),
+        {**TRUTH, "scores": tensor(finite=True)},
         check=platt_check,
     ),
     Spec(
@@ -533,40 +673,29 @@ SPECS = [
     Spec(
         "fairness.selection_rates",
         fairness.selection_rates,
-        people(False),
-        {"decisions": BINARY, "groups": GROUPS},
-        reference=lambda decisions, groups: rates(decisions, groups),
+        people(False, gap=False),
+        PEOPLE,
+        reference=lambda **given: rates(**given, labels=None)[0],
     ),
     *(
         Spec(
             f"fairness.{name}",
             getattr(fairness, name),
-            people(True),
-            {"decisions": BINARY, "groups": GROUPS, "labels": truth_kind},
-            reference=lambda decisions, groups, labels, label=label: rates(decisions, groups, labels, label),
+            people(True, gap=False),
+            {**PEOPLE, "labels": truth_kind},
+            reference=lambda label=label, **given: rates(**given, label=label)[0],
         )
         for name, label in (("true_positive_rates", 1), ("false_positive_rates", 0))
     ),
-    Spec(
-        "fairness.demographic_parity_difference",
-        fairness.demographic_parity_difference,
-        people(False),
-        {"decisions": BINARY, "groups": GROUPS},
-        reference=lambda decisions, groups: spread(rates(decisions, groups)),
-    ),
-    Spec(
-        "fairness.equal_opportunity_difference",
-        fairness.equal_opportunity_difference,
-        people(True),
-        {"decisions": BINARY, "groups": GROUPS, "labels": truth_kind},
-        reference=lambda decisions, groups, labels: spread(rates(decisions, groups, labels, 1)),
-    ),
-    Spec(
-        "fairness.equalized_odds_difference",
-        fairness.equalized_odds_difference,
-        people(True),
-        {"decisions": BINARY, "groups": GROUPS, "labels": truth_kind},
-        reference=odds_reference,
+    *(
+        Spec(
+            f"fairness.{name}",
+            getattr(fairness, name),
+            people(wanted != (None,)),
+            {**PEOPLE, "method": choice, **({} if wanted == (None,) else {"labels": truth_kind})},
+            reference=partial(gap_reference, name.rpartition("_")[2], wanted),
+        )
+        for name, wanted in GAPS.items()
     ),
     Spec(
         "fairness.rate_intervals",
@@ -581,8 +710,8 @@ SPECS = [
     Spec(
         "fairness.parity_penalty",
         fairness.parity_penalty,
-        st.integers(1, 6).flatmap(lambda n: st.fixed_dictionaries({"probs": floats((n,), UNIT), "groups": labels((n,), 3)})),
-        {"probs": tensor(low=0, high=1), "groups": GROUPS},
+        st.integers(1, 6).flatmap(lambda n: st.fixed_dictionaries({"probs": floats((n,), UNIT), "groups": grouped(n), "sample_weight": weights(n)})),
+        {"probs": tensor(low=0, high=1), "groups": group_kind, "sample_weight": WEIGHTS},
         reference=penalty_reference,
     ),
     Spec(

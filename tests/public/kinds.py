@@ -170,6 +170,12 @@ def choice(value: str) -> Iterator[Bad]:
     yield Bad("another word", "average", ValueError)
 
 
+def flag(value: bool) -> Iterator[Bad]:
+    """True or False."""
+    yield Bad("a text", "yes", TypeError)
+    yield Bad("a number", 1, TypeError)
+
+
 def callable_(value: Any) -> Iterator[Bad]:
     """A function."""
     yield Bad("a number", 3, TypeError)
