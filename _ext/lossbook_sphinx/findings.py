@@ -91,9 +91,8 @@ def row(finding: Finding, address: str | None, title: str) -> str:
 
     box, say = show(finding.id), html.escape
     surprise = "" if box.holds else " <b>This no longer holds.</b>"
-    measured = (
-        f'<b class="ledger-value">{box.value}</b> ({say(box.interval)}) {say(finding.quantity)}{surprise}<p class="ledger-expected">{say(box.how)}</p>'
-    )
+    number = f'<b class="ledger-value">{box.value}</b> ({say(box.interval)}) {say(finding.quantity)}{surprise}'
+    measured = f'{number}<p class="ledger-expected">{say(box.how)}</p>'
     cells = (f"<p>{say(box.sentence)}</p>", measured, f'<a href="{address}">{say(title)}</a>' if address else say(title))
     name = f'<a href="{address}#finding-{finding.id}">{finding.id}</a>' if address else finding.id
     body = "".join(f'<td role="cell" data-label="{label}"><div>{text}</div></td>' for label, text in zip(COLUMNS[1:], cells, strict=True))

@@ -19,11 +19,11 @@ def _cheapest_mistakes(q_values: Tensor) -> tuple[Tensor, Tensor]:
 
 @claim(
     "C61",
-    statement="An agent classifies states into actions. The loss of a wrong one is its opportunity cost: the discounted reward that the chosen policy "
-    "is expected to earn less than the optimal one.",
+    statement="An agent classifies states into actions. The loss of a wrong one is its opportunity cost: the discounted reward that the chosen "
+    "policy is expected to earn less than the optimal one.",
     verdict="holds",
-    corrected="An agent classifies states into actions. The loss of a wrong one is its opportunity cost: the discounted reward that the chosen policy "
-    "is expected to earn less than the optimal one.",
+    corrected="An agent classifies states into actions. The loss of a wrong one is its opportunity cost: the discounted reward that the chosen "
+    "policy is expected to earn less than the optimal one.",
     chapter="opportunity-cost",
     references=("kakade2002approximately", "lagoudakis2003reinforcement", "lazaric2016analysis"),
     quantity="regret of one wrong action at the start of CliffWalking, γ = 0.99",
