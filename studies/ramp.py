@@ -136,6 +136,14 @@ FINDINGS = (
     ),
     Finding(
         "B03",
+        "The ramp that is symmetric, with its ceiling at 2, is no better under flips than the one that is not: with three labels in ten flipped it "
+        "makes {mean:.1f} in a hundred more mistakes.",
+        "mistakes at ceiling 2 minus those at ceiling 1, in percent of clean messages",
+        lambda runs: runs.difference("mistakes", "ramp, ceiling 2", "ramp", flips=0.3),
+        above(0),
+    ),
+    Finding(
+        "B04",
         "To let go of a point and to drop it come to the same here: with three labels in ten flipped, dropping the points on the wrong side and "
         "fitting the hinge again, until nothing changes, makes within half a point as many mistakes as the ramp.",
         "mistakes after dropping minus the ramp's, in percent of clean messages",
@@ -143,7 +151,7 @@ FINDINGS = (
         within(-0.5, 0.5),
     ),
     Finding(
-        "B04",
+        "B05",
         "The ramp names its suspects: with two labels in ten flipped, {mean:.0f}% of the messages that it lets go of have a flipped label.",
         "flipped among those let go, in percent",
         lambda runs: suspects(runs, "let_go"),
