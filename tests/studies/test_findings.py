@@ -74,22 +74,32 @@ def exchanged(runs: Runs, turn: int) -> Runs:
     return Runs([row | {"arm": other[row["arm"]]} for row in runs.rows], runs.about)
 
 
+def numbers_of(runs: Runs) -> list[str]:
+    """What a run gives, but for its settings."""
+    study = load(runs.about["study"])
+    settings = {"seed", *study.conditions, *(name for arm in study.arms for name in study.tuned[arm])}
+    return [key for key, value in runs.rows[0].items() if isinstance(value, (int, float)) and key not in settings]
+
+
 def moved(runs: Runs, step: float) -> Runs:
     """The runs with every number of the second half of the arms moved by a step, far beyond what differs between them."""
     arms = list(dict.fromkeys(row["arm"] for row in runs.rows))
     late = arms[len(arms) // 2 :]
-    numbers = [
-        key for key, value in runs.rows[0].items() if isinstance(value, (int, float)) and key not in ("seed", *load(runs.about["study"]).conditions)
-    ]
-    return Runs([row | {key: row[key] + step for key in numbers if key in row} if row["arm"] in late else row for row in runs.rows], runs.about)
+    return Runs([row | {key: row[key] + step for key in numbers_of(runs)} if row["arm"] in late else row for row in runs.rows], runs.about)
+
+
+def flat(runs: Runs, number: str) -> Runs:
+    """The runs if one of the numbers were 1 in all of them."""
+    return Runs([row | {number: 1} for row in runs.rows], runs.about)
 
 
 @each_finding
 def test_a_finding_falls_over_when_it_stops_being_true(finding: Finding) -> None:
-    """Arms exchanged, or some of them much worse or much better: no sentence survives all of that."""
+    """Arms exchanged, some of them much worse or much better, or a number that is the same everywhere: no sentence survives all of that."""
     runs = stored(finding.study)
     arms = len({row["arm"] for row in runs.rows})
     worlds = [exchanged(runs, turn) for turn in range(1, arms)] + [moved(runs, step) for step in (1e3, -1e3)]
+    worlds += [flat(runs, number) for number in numbers_of(runs)]
     assert not all(finding.holds(world) for world in worlds)
 
 
