@@ -64,7 +64,7 @@ class Study:
 
     @property
     def code(self) -> str:
-        """The fingerprint of its module: what other code has run is not reported."""
+        """The fingerprint of what it runs: what other code has run is not reported."""
         return fingerprint(Path(inspect.getfile(self.run)).read_text(encoding="utf-8"))
 
     def choices(self, arm: str) -> list[Settings]:
@@ -73,20 +73,27 @@ class Study:
 
 
 def fingerprint(source: str) -> str:
-    """Of what a module computes: not of comments, docstrings and findings, nor of the declaration, which asks for runs and changes none."""
-    kept = ast.Module([node for node in ast.parse(source).body if not _is_said(node)], [])
-    for node in ast.walk(kept):
+    """Of `run` in a module and of what it uses there, but for comments and docstrings: what else stands beside it asks for runs and changes none."""
+    defined = {name: node for node in ast.parse(source).body for name in _names(node)}
+    used, waiting = set(), ["run"]
+    while waiting:
+        name = waiting.pop()
+        if name in defined and name not in used:
+            used.add(name)
+            waiting += [node.id for node in ast.walk(defined[name]) if isinstance(node, ast.Name)]
+    kept = [node for name, node in defined.items() if name in used]
+    for node in (inner for outer in kept for inner in ast.walk(outer)):
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and ast.get_docstring(node, clean=False) is not None:
             node.body = node.body[1:] or [ast.Pass()]
-    return hashlib.sha256(ast.dump(kept).encode()).hexdigest()[:16]
+    return hashlib.sha256("\n".join(map(ast.dump, kept)).encode()).hexdigest()[:16]
 
 
-def _is_said(node: ast.stmt) -> bool:
-    """A docstring, the declaration or the findings."""
-    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
-        return True
+def _names(node: ast.stmt) -> list[str]:
+    """What a statement of a module defines, imports aside."""
+    if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+        return [node.name]
     targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
-    return any(isinstance(target, ast.Name) and target.id in ("STUDY", "FINDINGS") for target in targets)
+    return [inner.id for target in targets for inner in ast.walk(target) if isinstance(inner, ast.Name)]
 
 
 def combinations(grid: Mapping[str, Sequence[Any]]) -> list[Settings]:

@@ -56,7 +56,7 @@ class MaskSetLoss(torch.nn.Module):
         mask_logits: [B, Q, H, W] or [L, B, Q, H, W].
         targets: B `MaskTargets`, or mappings or records with `labels` (or `class_labels`) [N] and `masks` [N, H', W'] of 0 and 1; one size H' x W'
             for the batch. An image may have no objects, and then masks of any size, or more than Q. Whole masks are matched at the predictions'
-            resolution and compared at the targets'. A target may have `ignore` [H', W'], bool: these pixels have no cost, no loss and no gradient.
+            resolution and compared at the targets'. A mapping may have `ignore` [H', W'], bool: these pixels have no cost, no loss and no gradient.
         points: with `num_points`: [P, 2] or [B, P, 2] in [0, 1], (x, y), to use for matching and loss in place of random ones.
         generator: with `num_points`: where random points come from.
         matches: B `Match`, or pairs of queries and targets [M], in place of a matching, in every layer. A target may be in several pairs, a query

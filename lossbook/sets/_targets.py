@@ -40,11 +40,10 @@ class BoxTargets(NamedTuple):
 
 
 class MaskTargets(NamedTuple):
-    """The objects of one image: class ids [N] and masks [N, H, W] of 0 and 1 (any dtype), and which pixels [H, W] nothing is known of."""
+    """The objects of one image: class ids [N] and masks [N, H, W] of 0 and 1 (any dtype). With pixels to ignore a target is a mapping."""
 
     labels: Tensor
     masks: Tensor
-    ignore: Tensor | None = None
 
 
 class Objects(NamedTuple):

@@ -118,9 +118,14 @@ def test_an_arm_without_a_choice_needs_no_tuning(tmp_path: Path) -> None:
 
 SOURCE = '''"""About it."""
 import math
+WIDE, NARROW = 3, 4
+def halved(a):
+    return a / WIDE
 def run(arm, seed):
     """Says."""
-    return {"a": math.pi}  # so
+    return {"a": halved(math.pi)}  # so
+def effect(runs):
+    return runs[0]
 STUDY = dict(run=run, seeds=range(3))
 FINDINGS: tuple = (1,)
 '''
@@ -134,10 +139,13 @@ FINDINGS: tuple = (1,)
         (SOURCE.replace("# so", "# or so"), True),
         (SOURCE.replace("(1,)", "(1, 2)"), True),
         (SOURCE.replace("range(3)", "range(4)"), True),
+        (SOURCE.replace("runs[0]", "runs[1]"), True),
         (SOURCE.replace("math.pi", "math.e"), False),
         (SOURCE.replace("seed)", "seed=3)"), False),
+        (SOURCE.replace("a / WIDE", "a / 2"), False),
+        (SOURCE.replace("= 3, 4", "= 2, 4"), False),
     ],
-    ids=["docstring", "docstring of run", "comment", "findings", "declaration", "number", "default"],
+    ids=["docstring", "docstring of run", "comment", "findings", "declaration", "an effect", "number", "default", "what it calls", "a constant"],
 )
 def test_a_study_is_known_by_what_it_computes(other: str, same: bool) -> None:
     assert (studies_study.fingerprint(SOURCE) == studies_study.fingerprint(other)) is same
