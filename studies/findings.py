@@ -21,6 +21,7 @@ class Predicate(NamedTuple):
 
     words: str
     holds: Callable[[Effect], bool]
+    verdict: str = "Found"  # at the head of the box
 
 
 def above(bound: float) -> Predicate:
@@ -40,7 +41,7 @@ def within(low: float, high: float) -> Predicate:
 
 def unclear() -> Predicate:
     """The interval has 0 in it: whether there is an effect is not known."""
-    return Predicate("on both sides of 0", lambda effect: effect.low <= 0 <= effect.high)
+    return Predicate("on both sides of 0", lambda effect: effect.low <= 0 <= effect.high, "Not clear")
 
 
 @dataclass(frozen=True)
@@ -165,9 +166,10 @@ class FindingBox:
 
     def _repr_html_(self) -> str:
         surprise = "" if self.holds else " <b>This no longer holds.</b>"
+        verdict = self.finding.predicate.verdict
         return (
             f'<div class="finding" data-finding="{self.finding.id}" id="finding-{self.finding.id}">'
-            f'<p class="claim-head"><span class="claim-id">{self.finding.id}</span> <span class="claim-verdict">Found</span></p>'
+            f'<p class="claim-head"><span class="claim-id">{self.finding.id}</span> <span class="claim-verdict">{verdict}</span></p>'
             f"<p><b>The book finds:</b> {escape(self.sentence)}</p>"
             f'<p class="claim-measured"><b>We measured:</b> {escape(self.finding.quantity)} = '
             f'<b class="claim-value" data-holds="{str(self.holds).lower()}">{self.value}</b>'

@@ -135,7 +135,7 @@ STUDY = Study(
     conditions={},
     tuned={arm: {"l2": (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)} for arm in ARMS},
     least="forgone",
-    tuning_seeds=range(100, 110),
+    tuning_seeds=range(100, 120),
     seeds=range(20),
     end=f"No entry of the last gradient was above {TOLERANCE:g}.",
     ended=lambda numbers: numbers["left"] <= TOLERANCE,

@@ -1,7 +1,7 @@
 """What should a classifier of moves pay for a mistake, if it cannot be right everywhere? A linear model on random lakes, CliffWalking and Taxi.
 
-The regret of what it learns is exact. Every state in which a walk can be is an example, and its label the moves that are best there. What differs is
-the weight of an example.
+The regret of what it learns is exact. Every state in which a walk can be is an example, and its label the moves that are best there, any of which will
+do. What differs is the weight of an example.
 """
 
 from __future__ import annotations
@@ -10,14 +10,13 @@ from functools import cache
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from lossbook import decisions
 from studies import Finding, Study, above, unclear, within
 
 DISCOUNT = 0.99
-ROUNDS = 5  # of learning, walking, and learning from where one has walked
+ROUNDS = 25  # of learning, walking, and learning from where one has walked
 TOLERANCE = 1e-4  # of a gradient, where that of the untrained model is of the order of 1
 
 
@@ -37,7 +36,8 @@ def run(arm: str, seed: int, *, world: str, l2: float) -> dict[str, float]:
     Args:
         arm: The weight of a state in the cross-entropy: "plain" 1; "visits", how often the best policy comes by; "prices", the mean price of a move
             that is not best; "both", their product; "own visits", as "both" with the visits of what was learned, in rounds, as DAgger does.
-            Or another loss: "expected cost", and "expected cost, visits".
+            Or what the softmax policy is expected to forgo: "expected cost", and times visits, "expected cost, visits". These are not convex, and
+            start where the cross-entropy has ended, "plain" or "both".
         seed: Of the lake; in the other worlds, of the features.
         world: "lake", a random 8 x 8 one; "cliff"; or "taxi".
         l2: The ridge.
@@ -48,22 +48,26 @@ def run(arm: str, seed: int, *, world: str, l2: float) -> dict[str, float]:
     """
     place = the_world(world, seed)
     visits = decisions.occupancy(place.table, place.best, discount=DISCOUNT)[place.seen]
-    walked = visits
+    if arm.startswith("expected cost"):
+        weights, _ = learned("both" if arm.endswith("visits") else "plain", place, visits, l2)
+    else:
+        weights = torch.zeros(place.features.shape[1], place.costs.shape[1], dtype=torch.float64)
     for _ in range(ROUNDS if arm == "own visits" else 1):
-        weights, left = learned(arm, place, walked, l2)
+        weights, left = learned(arm, place, visits, l2, weights)
         chosen = (place.features @ weights).argmax(dim=1)
-        walked = walked + decisions.occupancy(place.table, chosen, discount=DISCOUNT)[place.seen]
+        visits = visits + decisions.occupancy(place.table, chosen, discount=DISCOUNT)[place.seen]
     lost, random = (float(decisions.policy_regret(place.table, policy, discount=DISCOUNT)) for policy in (chosen, uniform(place.best)))
     wrong = place.costs.gather(1, chosen[:, None])[place.seen] > 1e-9
     return {"regret": max(lost, 0.0) / random, "wrong": float(wrong.double().mean()), "left": left}
 
 
-def learned(arm: str, place: World, visits: Tensor, l2: float) -> tuple[Tensor, float]:
-    """Weights [D, A], and the largest entry of the gradient where the descent has ended."""
+def learned(arm: str, place: World, visits: Tensor, l2: float, start: Tensor | None = None) -> tuple[Tensor, float]:
+    """Weights [D, A], and the largest entry of the gradient where the descent has ended. A tie between moves asks for any of them."""
     features, costs, best = place.features[place.seen], place.costs[place.seen], place.best[place.seen]
     prices = costs.sum(dim=1) / (costs > 1e-9).sum(dim=1).clamp(min=1)
     weight = {"plain": torch.ones_like(visits), "visits": visits, "prices": prices, "both": prices * visits, "own visits": prices * visits}
-    weights = torch.zeros(features.shape[1], costs.shape[1], dtype=torch.float64, requires_grad=True)
+    weights = torch.zeros(features.shape[1], costs.shape[1], dtype=torch.float64) if start is None else start.clone()
+    weights.requires_grad_()
 
     def objective() -> Tensor:
         logits = features @ weights
@@ -71,7 +75,8 @@ def learned(arm: str, place: World, visits: Tensor, l2: float) -> tuple[Tensor, 
             stake = visits if arm.endswith("visits") else torch.ones_like(visits)
             risk = (stake * decisions.opportunity_cost_loss(logits, costs, reduction="none")).sum() / (stake * prices).sum()
         else:
-            risk = (weight[arm] * F.cross_entropy(logits, best, reduction="none")).sum() / weight[arm].sum()
+            surprise = -logits.log_softmax(dim=1).masked_fill(best == 0, -torch.inf).logsumexp(dim=1)
+            risk = (weight[arm] * surprise).sum() / weight[arm].sum()
         return risk + l2 * weights.square().sum()
 
     optimizer = torch.optim.LBFGS([weights], max_iter=5000, tolerance_grad=TOLERANCE / 10, tolerance_change=0, line_search_fn="strong_wolfe")
@@ -93,7 +98,7 @@ def uniform(policy: Tensor) -> Tensor:
 
 @cache
 def the_world(name: str, seed: int) -> World:
-    """A world with its features: of a lake row and column, their squares and their product; random ones, 8 beside the cliff and 61 in the taxi."""
+    """A world with its features: of a lake row and column, their squares and their product; random ones, 4 beside the cliff and 61 in the taxi."""
     import gymnasium
     from gymnasium.envs.toy_text.frozen_lake import generate_random_map
 
@@ -103,7 +108,7 @@ def the_world(name: str, seed: int) -> World:
         features = torch.stack([torch.ones_like(row), row, column, row * column, row**2, column**2], dim=1)
     elif name == "cliff":
         table = decisions.read_table(gymnasium.make("CliffWalking-v1"))
-        features = random_features(torch.cartesian_prod(torch.arange(4), torch.arange(12)), seed, 7, 1.5)
+        features = random_features(torch.cartesian_prod(torch.arange(4), torch.arange(12)), seed, 3, 1.5)
     else:
         table = decisions.read_table(gymnasium.make("Taxi-v4"))
         features = random_features(torch.cartesian_prod(torch.arange(5), torch.arange(5), torch.arange(5), torch.arange(4)), seed, 60, 2.25)
@@ -132,9 +137,9 @@ STUDY = Study(
     question="A linear model cannot make the best move everywhere: is less forgone if a mistake is weighed by visits, by its price, or by both?",
     arms=ARMS,
     conditions={"world": ("lake", "cliff", "taxi")},
-    tuned={arm: {"l2": (1e-6, 1e-5, 1e-4, 1e-3, 1e-2)} for arm in ARMS},
+    tuned={arm: {"l2": (1e-7, 1e-6, 1e-5, 1e-4, 1e-3)} for arm in ARMS},
     least="regret",
-    tuning_seeds=range(1000, 1012),
+    tuning_seeds=range(1000, 1008),
     seeds=range(40),
     end=f"No entry of the last gradient was above {TOLERANCE:g}.",
     ended=lambda numbers: numbers["left"] <= TOLERANCE,

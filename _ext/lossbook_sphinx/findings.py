@@ -94,9 +94,11 @@ def row(finding: Finding, address: str | None, title: str) -> str:
     number = f'<b class="ledger-value">{box.value}</b> ({say(box.interval)}) {say(finding.quantity)}{surprise}'
     measured = f'{number}<p class="ledger-expected">{say(box.how)}</p>'
     cells = (f"<p>{say(box.sentence)}</p>", measured, f'<a href="{address}">{say(title)}</a>' if address else say(title))
+    verdict = finding.predicate.verdict
     name = f'<a href="{address}#finding-{finding.id}">{finding.id}</a>' if address else finding.id
     body = "".join(f'<td role="cell" data-label="{label}"><div>{text}</div></td>' for label, text in zip(COLUMNS[1:], cells, strict=True))
-    return f'<tr role="row" id="ledger-{finding.id}" class="finding-row"><th scope="row" role="rowheader">{name}</th>{body}</tr>'
+    head = f'<th scope="row" role="rowheader">{name} <span class="claim-verdict">{verdict}</span></th>'
+    return f'<tr role="row" id="ledger-{finding.id}" class="finding-row">{head}{body}</tr>'
 
 
 def skip(self: nodes.NodeVisitor, node: findings) -> None:

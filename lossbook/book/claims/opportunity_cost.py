@@ -97,7 +97,7 @@ def _blurred_lake(seed: int) -> tuple[float, bool]:
     belief = 0.7 * neighbours / neighbours.sum(dim=1, keepdim=True).clamp(min=1) + 0.3 * torch.eye(64)
     belief = (belief / belief.sum(dim=1, keepdim=True))[ice].double()
     expected = decisions.expected_costs(belief, costs)
-    bayes, likeliest = expected.argmin(dim=1), costs[ice].argmin(dim=1)
+    bayes, likeliest = expected.argmin(dim=1), costs[belief.argmax(dim=1)].argmin(dim=1)
     wrong = decisions.expected_costs(belief, (costs > 1e-9).double())
     cost, mistakes = ([float(table.gather(1, acts[:, None]).mean()) for acts in (bayes, likeliest)] for table in (expected, wrong))
     return cost[0] / cost[1], mistakes[0] > mistakes[1]

@@ -19,8 +19,8 @@ FLOAT = torch.float64
     "C28",
     statement="The ramp loss behaves like the hinge near the boundary, is constant for very wrong predictions, and charges at most 1.",
     verdict="conditional",
-    corrected="A ramp charges at most 1 or is hinge-like on both sides of the boundary, not both: with its ceiling at 1 it is flat for every wrong "
-    "answer, and to keep a slope down to margin -1 its ceiling must be 2.",
+    corrected="With the hinge's own slope, a ramp charges at most 1 or slopes on both sides of the boundary, not both: with its ceiling at 1 it is "
+    "flat for every wrong answer, and to keep the slope down to margin -1 its ceiling must be 2. Half as steep it does both.",
     chapter=CHAPTER,
     references=("collobert2006trading", "brooks2011support", "wu2007robust"),
     quantity="ceiling of the ramp that still slopes at all margins between -1 and 1",
@@ -168,8 +168,8 @@ def clean_error(points: Tensor, signs: Tensor, loss: str, weight: Tensor | None 
     "C31",
     statement="There is a fundamental trade-off: an easy, convex problem, or a loss that is robust to messy data.",
     verdict="conditional",
-    corrected="No convex loss that falls to 0 tolerates labels flipped at random. The convex unhinged loss 1 - m does, exactly; but it is unbounded, "
-    "so a few gross outliers still ruin it.",
+    corrected="For every smooth convex loss that falls to 0 there are points on which labels flipped at random ruin the line; on the four here the "
+    "hinge fails, too. The convex unhinged loss 1 - m is proof against flips, exactly; but it is unbounded, so a few gross outliers still ruin it.",
     chapter=CHAPTER,
     references=("vanrooyen2015learning", "ghosh2017robust", "long2010random"),
     quantity="clean error of the unhinged loss on Long and Servedio's points, a fifth of the signs flipped",
@@ -201,9 +201,10 @@ def not_fundamental(seed: int) -> Measurement:
 
 @claim(
     "X04",
-    statement="A loss with φ(m) + φ(-m) constant does not notice labels flipped at random.",
+    statement="A loss with φ(m) + φ(-m) constant has the same minimiser with and without labels flipped at random, in expectation.",
     verdict="holds",
-    corrected="A loss with φ(m) + φ(-m) constant does not notice labels flipped at random: noise turns its risk R into (1 - 2ρ) R + a constant.",
+    corrected="A loss with φ(m) + φ(-m) constant has the same minimiser with and without labels flipped at random, in expectation: noise turns its "
+    "risk R into (1 - 2ρ) R + a constant. In a sample the flips are still noise.",
     chapter=CHAPTER,
     references=("ghosh2017robust", "vanrooyen2015learning", "charoenphakdee2021focal"),
     quantity="gap between the noisy risk of the sigmoid loss and the line that its clean risk predicts",
