@@ -11,6 +11,7 @@ from bs4 import BeautifulSoup, Tag
 
 from lossbook.book.claims import LEDGER, ClaimBox
 from lossbook.book.claims.ledger import Measurement
+from studies import FINDINGS
 from tests.book import site as book
 from tests.book.mini import TinyBook
 
@@ -71,12 +72,25 @@ def test_without_a_ledger_a_box_is_as_the_notebook_has_it(tiny: TinyBook) -> Non
 
 @pytest.mark.site
 def test_every_claim_has_its_row_in_order() -> None:
-    rows = book.article(PAGE).select(".ledger-table tbody tr")
+    rows = book.article(PAGE).select(".ledger tbody tr")
     assert [found["id"] for found in rows] == [f"ledger-{key}" for key in LEDGER]
     assert {f"ledger-C{number:02d}" for number in range(1, 68)} <= {found["id"] for found in rows}
     verdicts = Counter(found["data-verdict"] for found in rows if found["id"].startswith("ledger-C"))
     sentence = book.article(PAGE).select_one(".ledger > p").text
     assert [int(number) for number in re.findall(r"\d+", sentence)][:4] == [67, verdicts["holds"], verdicts["conditional"], verdicts["false"]]
+
+
+@pytest.mark.site
+def test_every_finding_has_its_row_in_order_and_is_that_of_its_chapters_box() -> None:
+    rows = book.article(PAGE).select(".findings tbody tr")
+    assert [found["id"] for found in rows] == [f"ledger-{key}" for key in FINDINGS]
+    pages = {Path(name).stem: name for name in book.chapter_names()}
+    for found, (key, finding) in zip(rows, FINDINGS.items(), strict=True):
+        box = book.article(pages[finding.chapter]).find(id=f"finding-{key}")
+        assert found.find(class_="ledger-value").text == box.find(class_="claim-value").text
+        assert box.find(class_="claim-value")["data-holds"] == "true"
+        assert found.th.a["href"].endswith(f"{finding.chapter}.html#finding-{key}")
+        assert box.find(class_="claim-id")["href"].endswith(f"ledger.html#ledger-{key}")
 
 
 @pytest.mark.site

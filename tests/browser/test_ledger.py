@@ -16,7 +16,7 @@ FALSE = [key for key, claim in LEDGER.items() if claim.verdict == "false"]
 
 def test_filters_narrow_the_table_and_say_so(visit: Opener) -> None:
     page = visit(PAGE).page
-    rows = page.locator(".ledger-table tbody tr:visible")
+    rows = page.locator(".ledger tbody tr:visible")
     shown = page.locator(".ledger-shown")
     expect(rows).to_have_count(len(LEDGER))
     page.get_by_label("Verdict").select_option("false")
@@ -35,11 +35,11 @@ def test_filters_narrow_the_table_and_say_so(visit: Opener) -> None:
 def test_a_link_opens_it_filtered(visit: Opener) -> None:
     page = visit(PAGE).page
     page.locator(".ledger > p a").last.click()
-    expect(page.locator(".ledger-table tbody tr:visible")).to_have_count(len(FALSE))
+    expect(page.locator(".ledger tbody tr:visible")).to_have_count(len(FALSE))
     expect(page.get_by_label("Verdict")).to_have_value("false")
 
 
 def test_without_scripts_there_is_all_of_it(visit: Opener) -> None:
     page = visit(PAGE, scripts=False, width=375).page
-    expect(page.locator(".ledger-table tbody tr:visible")).to_have_count(len(LEDGER))
+    expect(page.locator(".ledger tbody tr:visible")).to_have_count(len(LEDGER))
     expect(page.locator(".ledger select:visible, .ledger input:visible")).to_have_count(0)
