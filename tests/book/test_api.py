@@ -92,7 +92,7 @@ def test_sections_are_fields_in_the_docstrings_order(small: TinyBook) -> None:
     loss = entry(small.read(), "lossbook.focal.sigmoid_focal_loss")
     assert fields(loss) == ["Parameters", "Returns", "Raises", "Example", "Reference", "Conventions"]
     names = [tag.get_text() for tag in loss.find("dl", class_="field-list").dd.find_all("strong")]
-    assert names == ["logits", "targets", "gamma", "alpha", "reduction"]
+    assert names == ["logits", "targets", "gamma", "alpha", "ignore", "sample_weight", "reduction"]
     assert loss.find("div", class_="doctest")
     assert "gamma: float = 2.0" in loss.dt.get_text()
 
