@@ -8,7 +8,7 @@ from pathlib import Path
 
 from studies.findings import FINDINGS, show
 from studies.harness import BACKENDS, SEEN, conduct, text
-from studies.runs import RESULTS, read
+from studies.runs import RESULTS
 from studies.study import NAMES, load
 
 
@@ -30,7 +30,6 @@ def main() -> None:
             if row["at_an_end"]:
                 print(f"  {row}: the best lies at an end of what was tried.")
         if not given.seeds:
-            read(name)
             for finding in FINDINGS.values():
                 if finding.study == name:
                     print(f"  {show(finding.id)!r}")

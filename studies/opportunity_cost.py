@@ -1,4 +1,4 @@
-"""What should a classifier of moves pay for a mistake, if it cannot be right everywhere? A linear model on random lakes, CliffWalking and Taxi.
+"""What should a classifier of moves pay for a mistake, if it may not be right everywhere? A linear model on random lakes, CliffWalking and Taxi.
 
 The regret of what it learns is exact. Every state in which a walk can be is an example, and its label the moves that are best there, any of which
 will do. What differs is the weight of an example.
@@ -134,7 +134,7 @@ ARMS = ("plain", "visits", "prices", "both", "own visits", "expected cost", "exp
 STUDY = Study(
     run=run,
     chapter="opportunity-cost",
-    question="A linear model cannot make the best move everywhere: is less forgone if a mistake is weighed by visits, by its price, or by both?",
+    question="A linear model may not get all best moves right: is less forgone if a mistake is weighed by visits, by its price, or by both?",
     arms=ARMS,
     conditions={"world": ("lake", "cliff", "taxi")},
     tuned={arm: {"l2": (1e-7, 1e-6, 1e-5, 1e-4, 1e-3)} for arm in ARMS},
@@ -158,7 +158,7 @@ FINDINGS = (
     ),
     Finding(
         "B11",
-        "Prices without visits do nothing there: weighing a mistake by what it costs, and not by how often its state is met, changes the "
+        "Prices without visits change little there: weighing a mistake by what it costs, and not by how often its state is met, changes the "
         "regret by less than a tenth.",
         f"{SHARE} (plain, prices)",
         lambda runs: runs.difference("regret", "plain", "prices", world="lake"),
@@ -195,7 +195,7 @@ FINDINGS = (
     ),
     Finding(
         "B16",
-        "Whose visits these are does not show there: 25 rounds of one's own take between {low:.3f} and {high:.3f} off.",
+        "Whether one's own visits serve better there is not clear: they take between {low:.3f} and {high:.3f} off.",
         f"{SHARE} (both, own visits)",
         lambda runs: runs.difference("regret", "both", "own visits", world="taxi"),
         unclear(),
@@ -217,7 +217,7 @@ FINDINGS = (
     ),
     Finding(
         "B19",
-        "And yet it forgoes nothing, in any of the forty worlds.",
+        "And yet it forgoes nothing, in any of the worlds that were drawn.",
         "regret, as a share of a random policy's (visits)",
         lambda runs: runs.mean("regret", "visits", world="cliff"),
         within(-1e-9, 1e-9),

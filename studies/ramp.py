@@ -112,8 +112,8 @@ STUDY = Study(
     least="mistakes",
     tuning_seeds=range(100, 105),
     seeds=range(20),
-    end=f"A convex solver stopped within {TOLERANCE:g} of its minimum, a ramp when one more bowl gained less than that, dropping when its points "
-    "stayed the same; a lower valley of the ramp may exist.",
+    end=f"A convex solver stopped when it could gain no more than {TOLERANCE:g} of its objective, a ramp when one more bowl gained less than that, "
+    "dropping when its points stayed the same; a lower valley of the ramp may exist.",
     ended=lambda numbers: numbers["warned"] == 0,
 )
 
