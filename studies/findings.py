@@ -5,43 +5,41 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from html import escape
 from importlib import import_module
 from typing import Any, NamedTuple
 
+from lossbook._core.markup import MIME, escape
+from lossbook.book.claims.ledger import head, number
 from studies.effects import METHODS, Effect
 from studies.runs import Runs, read
 from studies.study import NAMES, Study, load
 
-MIME = "application/vnd.lossbook+json"  # beside the HTML of a box: what the book reads
-
 
 class Predicate(NamedTuple):
-    """What an interval has to be, and in words."""
+    """What an interval has to be."""
 
-    words: str
     holds: Callable[[Effect], bool]
     verdict: str = "Found"  # at the head of the box
 
 
 def above(bound: float) -> Predicate:
     """The whole interval lies above a bound."""
-    return Predicate(f"above {bound:g}", lambda effect: effect.low > bound)
+    return Predicate(lambda effect: effect.low > bound)
 
 
 def below(bound: float) -> Predicate:
     """The whole interval lies below a bound."""
-    return Predicate(f"below {bound:g}", lambda effect: effect.high < bound)
+    return Predicate(lambda effect: effect.high < bound)
 
 
 def within(low: float, high: float) -> Predicate:
     """The whole interval lies between two bounds: as good as nothing, where these are small."""
-    return Predicate(f"between {low:g} and {high:g}", lambda effect: low < effect.low and effect.high < high)
+    return Predicate(lambda effect: low < effect.low and effect.high < high)
 
 
 def unclear() -> Predicate:
     """The interval has 0 in it: whether there is an effect is not known."""
-    return Predicate("on both sides of 0", lambda effect: effect.low <= 0 <= effect.high, "Not clear")
+    return Predicate(lambda effect: effect.low <= 0 <= effect.high, "Not clear")
 
 
 @dataclass(frozen=True)
@@ -108,11 +106,6 @@ def _findings() -> dict[str, Finding]:
     return dict(sorted(found.items()))
 
 
-def digits(value: float) -> str:
-    """Three significant digits."""
-    return f"{value:.3g}"
-
-
 @dataclass(frozen=True)
 class FindingBox:
     """What `show` returns: the box in HTML, and a line of text where there is no HTML."""
@@ -120,6 +113,7 @@ class FindingBox:
     finding: Finding
     study: Study
     effect: Effect
+    chosen: list[dict[str, Any]]  # what each arm has chosen under each condition
 
     @property
     def holds(self) -> bool:
@@ -134,12 +128,12 @@ class FindingBox:
     @property
     def value(self) -> str:
         """The mean."""
-        return digits(self.effect.mean)
+        return number(self.effect.mean)
 
     @property
     def interval(self) -> str:
         """From where to where."""
-        return f"{digits(self.effect.low)} to {digits(self.effect.high)}"
+        return f"{number(self.effect.low)} to {number(self.effect.high)}"
 
     @property
     def how(self) -> str:
@@ -169,7 +163,7 @@ class FindingBox:
         verdict = self.finding.predicate.verdict
         return (
             f'<div class="finding" data-finding="{self.finding.id}" id="finding-{self.finding.id}">'
-            f'<p class="claim-head"><span class="claim-id">{self.finding.id}</span> <span class="claim-verdict">{verdict}</span></p>'
+            f'<p class="claim-head">{head(self.finding.id)} <span class="claim-verdict">{verdict}</span></p>'
             f"<p><b>The book finds:</b> {escape(self.sentence)}</p>"
             f'<p class="claim-measured"><b>We measured:</b> {escape(self.finding.quantity)} = '
             f'<b class="claim-value" data-holds="{str(self.holds).lower()}">{self.value}</b>'
@@ -184,4 +178,5 @@ def show(finding_id: str) -> FindingBox:
         KeyError: an unknown id.
     """
     finding = FINDINGS[finding_id]
-    return FindingBox(finding, load(finding.study), finding.measure())
+    runs = read(finding.study)
+    return FindingBox(finding, load(finding.study), finding.measure(runs), runs.about["chosen"])

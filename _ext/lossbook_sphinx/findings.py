@@ -17,7 +17,7 @@ from sphinx.application import Sphinx
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
-from .noted import Noted, handed
+from .noted import Noted, handed, link_boxes
 
 if TYPE_CHECKING:
     from studies import Finding
@@ -52,17 +52,7 @@ def resolve(app: Sphinx, doctree: nodes.document, docname: str) -> None:
     """Fill the tables of a page, and let its boxes link to the first table of the book."""
     for place in list(doctree.findall(findings)):
         place.replace_self(nodes.raw("", table(app, docname), format="html"))
-    target = next(iter(sorted(FindingBoxes.places(app.env))), None)
-    if target is None or docname == target:
-        return
-    address = app.builder.get_relative_uri(docname, target)
-    for node in list(doctree.findall(nodes.raw)):
-        text = node.astext()
-        for key in FindingBoxes.pages(app.env).get(docname, {}):
-            link = f'<a class="claim-id" href="{address}#ledger-{key}" title="{key} in the ledger">{key}</a>'
-            text = text.replace(f'<span class="claim-id">{key}</span>', link)
-        if text != node.astext():
-            node.replace_self(nodes.raw("", text, format=node["format"]))
+    link_boxes(app, doctree, docname, FindingBoxes)
 
 
 def table(app: Sphinx, docname: str) -> str:

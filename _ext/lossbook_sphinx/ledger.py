@@ -22,7 +22,7 @@ from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
-from .noted import Noted, handed
+from .noted import Noted, handed, link_boxes
 
 if TYPE_CHECKING:
     from lossbook.book.claims import Claim
@@ -72,18 +72,7 @@ def resolve(app: Sphinx, doctree: nodes.document, docname: str) -> None:
     """Fill the ledgers of a page, and let its boxes link to the first ledger of the book."""
     for place in list(doctree.findall(ledger)):
         place.replace_self(nodes.raw("", table(app, docname), format="html"))
-    target = next(iter(sorted(Boxes.places(app.env))), None)
-    if target is None or docname == target:
-        return
-    from lossbook.book.claims.ledger import head
-
-    address = app.builder.get_relative_uri(docname, target)
-    for node in list(doctree.findall(nodes.raw)):
-        text = node.astext()
-        for key in Boxes.pages(app.env).get(docname, {}):
-            text = text.replace(head(key), f'<a class="claim-id" href="{address}#ledger-{key}" title="{key} in the ledger">{key}</a>')
-        if text != node.astext():
-            node.replace_self(nodes.raw("", text, format=node["format"]))
+    link_boxes(app, doctree, docname, Boxes)
 
 
 def table(app: Sphinx, docname: str) -> str:

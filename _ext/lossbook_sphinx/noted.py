@@ -19,6 +19,22 @@ def handed(tree: nodes.Node) -> Iterator[dict[str, Any]]:
     return (node["lossbook"] for node in tree.findall(nodes.container) if "lossbook" in node)
 
 
+def link_boxes(app: Sphinx, doctree: nodes.document, docname: str, boxes: type[Noted]) -> None:
+    """Let the ids in the boxes of a page, which `boxes` has noted by id, link to their rows in the first table of the book."""
+    from lossbook.book.claims.ledger import head
+
+    target = next(iter(sorted(boxes.places(app.env))), None)
+    if target is None or docname == target:
+        return
+    address = app.builder.get_relative_uri(docname, target)
+    for node in list(doctree.findall(nodes.raw)):
+        text = node.astext()
+        for key in boxes.pages(app.env).get(docname, {}):
+            text = text.replace(head(key), f'<a class="claim-id" href="{address}#ledger-{key}" title="{key} in the ledger">{key}</a>')
+        if text != node.astext():
+            node.replace_self(nodes.raw("", text, format=node["format"]))
+
+
 class Noted(EnvironmentCollector):
     """By page, what `note` says of it; and the pages with a node of the kind `place`, which are written anew whenever any page was read anew."""
 
