@@ -140,13 +140,10 @@ class FindingBox:
         """Runs, interval, tuning, end."""
         effect, study = self.effect, self.study
         corrected = f", corrected for {effect.comparisons} comparisons" if effect.comparisons > 1 else ""
-        knobs = sorted({name for arm in study.arms for name in study.tuned[arm]})
-        tried = len(study.choices(study.arms[0]))
-        tuning = (
-            f"Each of {len(study.arms)} arms chose its {' and '.join(knobs)} among {tried} on {len(study.tuning_seeds)} other seeds. "
-            if knobs
-            else ""
-        )
+        knobs = " and ".join(sorted({name for arm in study.arms for name in study.tuned[arm]}))
+        tried, at_end = len(study.choices(study.arms[0])), sum(bool(row["at_an_end"]) for row in self.chosen)
+        ends = f"; {at_end} of {len(self.chosen)} choices lie at an end of these" if at_end else ""
+        tuning = f"Each of {len(study.arms)} arms chose its {knobs} among {tried} on {len(study.tuning_seeds)} other seeds{ends}. " if knobs else ""
         interval = f"{100 * effect.confidence:g}% interval ({METHODS[effect.method]}{corrected})"
         return f"{effect.size} seeds, above 0 in {effect.positive}; {interval}. {tuning}{study.end}"
 
