@@ -27,6 +27,16 @@ def test_every_arm_chooses_on_the_tuning_seeds_and_runs_on_the_others(tmp_path: 
     ]
     assert {(row["arm"], row["knob"]) for row in found["runs"]} == {("plain", 1.0), ("better", 2.0)}
     assert [row["at_an_end"] for row in found["chosen"]] == [[], [], ["knob"], ["knob"]]
+
+
+def test_a_run_has_one_thread_and_gives_the_others_back(tmp_path: Path) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        found = harness.conduct(toy.study(), seen=tmp_path)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
     assert {row["threads"] for row in found["runs"]} == {1}
 
 
