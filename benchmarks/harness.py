@@ -241,10 +241,11 @@ def resident(field: str) -> int:
 
 
 def machine() -> str:
-    """The processor's model and its cores, without a name that would tell one machine from another of its kind."""
+    """The processor's model, the instructions that torch uses of it, and its cores, without a name that would tell one machine from another of its kind."""
     listed = Path("/proc/cpuinfo")
     names = re.findall(r"^model name\s*: (.+)$", listed.read_text() if listed.exists() else "", flags=re.MULTILINE)
-    return f"{names[0] if names else platform.processor()}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}"
+    model, instructions = names[0] if names else platform.processor(), torch.backends.cpu.get_cpu_capability()
+    return f"{model}, {instructions}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}"
 
 
 def write(name: str, peers: Sequence[str], lines: Sequence[Line]) -> None:
@@ -258,7 +259,25 @@ def write(name: str, peers: Sequence[str], lines: Sequence[Line]) -> None:
         "lines": [{"kind": type(line).__name__.lower(), **rounded(asdict(line))} for line in lines],
     }
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")
+    path = RESULTS / f"{name}.json"
+    if path.exists():
+        keep(path, json.loads(path.read_text())["machine"])
+    path.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def keep(path: Path, where: str) -> None:
+    """What another kind of machine has written stays, in a folder by the kind's name; what this kind wrote before goes."""
+    kept, ours = (path.parent / folder(kind) / path.name for kind in (where, machine()))
+    if kept == ours:
+        return
+    kept.parent.mkdir(exist_ok=True)
+    path.replace(kept)
+    ours.unlink(missing_ok=True)
+
+
+def folder(kind: str) -> str:
+    """A machine's name as that of a folder: amd-epyc-2-cores-linux-x86-64."""
+    return re.sub(r"[^a-z0-9]+", "-", re.sub(r"\((r|tm)\)|processor", "", kind.lower())).strip("-")
 
 
 def rounded(value: Any) -> Any:

@@ -56,6 +56,18 @@ def test_a_whole_run_writes_its_lines(run: partial[int], tmp_path: Path) -> None
     assert found["versions"]["torch"] == torch.__version__.split("+")[0]
 
 
+def test_what_another_kind_of_machine_wrote_is_kept(run: partial[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kinds = ["Fast(R) Processor, AVX2, 2 cores", "Slow, 1 cores", "Fast(R) Processor, AVX2, 2 cores"]
+    for kind in kinds:
+        monkeypatch.setattr(harness, "machine", lambda kind=kind: kind)
+        assert run(Three()) == 0
+    written = {str(path.relative_to(tmp_path)): json.loads(path.read_text())["machine"] for path in tmp_path.rglob("*.json")}
+    assert written == {"three.json": kinds[0], "slow-1-cores/three.json": kinds[1]}
+    found = read(tmp_path)
+    assert [(name, there["machine"]) for name, there in found.elsewhere] == [("three", kinds[1])]
+    assert kinds[1] in found.provenance()
+
+
 def test_a_failing_job_stops_no_other_and_keeps_the_old_results(run: partial[int], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(Three("one", ValueError("ouch")), Three("two")) == 1
     printed = capsys.readouterr().out
@@ -105,7 +117,7 @@ def test_a_spread_is_a_median_between_quartiles() -> None:
     assert harness.spread([5.0, 1.0, 2.0, 3.0, 4.0]) == (3.0, 2.0, 4.0)
 
 
-@pytest.mark.parametrize("path", WRITTEN, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [*WRITTEN, *harness.RESULTS.glob("*/*.json")], ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_written_results_are_whole_and_tell_no_machine_apart(path: Path) -> None:
     content = json.loads(path.read_text())
     assert (harness.RESULTS.parent / f"bench_{path.stem}.py").is_file(), "no script writes this"
@@ -138,6 +150,14 @@ def test_the_page_says_what_is_reached_and_what_is_short() -> None:
     assert "a &lt;work&gt;" in html
     assert "3 s" in html, "3000 ms read better in seconds"
     assert "Memory" not in html, "no line has any"
+
+
+def test_a_row_has_its_ratio_on_other_machines() -> None:
+    there = {"machine": "A<B, 2 cores", "lines": [{**compared(7.0, 4.0), "peer": "another"}, compared(6.0, 4.0)]}
+    html = Results(THREE.scripts, (("sets", there),)).compared("Losses.", "sets").data
+    assert html.count("6× on A&lt;B") == 3
+    assert "7×" not in html
+    assert "Elsewhere" not in THREE.compared("Losses.", "sets").data
 
 
 def test_the_figure_has_a_dot_for_every_goal() -> None:

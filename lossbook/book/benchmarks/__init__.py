@@ -26,9 +26,11 @@ class Results:
 
     Attributes:
         scripts: By the name of a script: when and on what it ran, and its lines. A line compares, bounds a size, or says how a time grows.
+        elsewhere: The same of other kinds of machine: a script's name, and what it wrote there.
     """
 
     scripts: dict[str, dict[str, Any]]
+    elsewhere: tuple[tuple[str, dict[str, Any]], ...] = ()
 
     def lines(self, kind: str, *names: str) -> list[Line]:
         """The lines of one kind that the named scripts wrote; of all scripts, where none is named.
@@ -39,6 +41,15 @@ class Results:
         """
         chosen = [name for name in names or self.scripts if name in self.scripts]
         return [line for name in chosen for line in self.scripts[name]["lines"] if line["kind"] == kind]
+
+    def _compared(self, *names: str) -> list[Line]:
+        """The comparisons, each with the ratios of the same one on other kinds of machine, by the processor's name."""
+        there: dict[tuple[str, str], list[tuple[str, float]]] = {}
+        for _, found in self.elsewhere:
+            for line in found["lines"]:
+                if line["kind"] == "comparison":
+                    there.setdefault((line["work"], line["peer"]), []).append((found["machine"].partition(",")[0], line["ratio"][0]))
+        return [{**line, "elsewhere": there.get((line["work"], line["peer"]), [])} for line in self.lines("comparison", *names)]
 
     def goals(self) -> list[Line]:
         """Every comparison that has a goal, with the name of its script."""
@@ -54,7 +65,7 @@ class Results:
         """When, on what and with which versions, in sentences; one for each day and machine."""
         places: dict[tuple[str, str], list[str]] = {}
         versions: dict[str, str] = {}
-        for name, found in self.scripts.items():
+        for name, found in (*self.scripts.items(), *self.elsewhere):
             places.setdefault((found["date"], found["machine"]), []).append(name)
             versions |= found["versions"]
         told = [f"{', '.join(names)}: {date}, {machine}." for (date, machine), names in places.items()]
@@ -67,7 +78,7 @@ class Results:
             caption: Of the table.
             names: As for `lines`.
         """
-        return _tables.table(caption, _tables.COMPARISON, self.lines("comparison", *names))
+        return _tables.table(caption, _tables.COMPARISON, self._compared(*names))
 
     def growth(self, caption: str, *names: str) -> Any:
         """A table of how times grow.
@@ -111,7 +122,8 @@ def read(folder: str | Path) -> Results:
     """The results that lie in a folder.
 
     Args:
-        folder: `benchmarks/results` of a checkout, as seen from where the reader stands: a page stands in its own folder.
+        folder: `benchmarks/results` of a checkout, as seen from where the reader stands: a page stands in its own folder. In folders of its own lies
+            what other kinds of machine have written.
 
     Raises:
         FileNotFoundError: no results there.
@@ -126,4 +138,8 @@ def read(folder: str | Path) -> Results:
     paths = sorted(Path(folder).glob("*.json"))
     if not paths:
         raise FileNotFoundError(f"`folder` should have the results of benchmarks, *.json; found none in {str(folder)!r}.")
-    return Results({path.stem: json.loads(path.read_text(encoding="utf-8")) for path in paths})
+    other = sorted(Path(folder).glob("*/*.json"))
+    return Results(
+        {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in paths},
+        tuple((path.stem, json.loads(path.read_text(encoding="utf-8"))) for path in other),
+    )

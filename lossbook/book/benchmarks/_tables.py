@@ -67,6 +67,11 @@ def faster(line: Line) -> str:
     return f"<b>{digits(median)}×</b>{spread}"
 
 
+def elsewhere(line: Line) -> str:
+    """The median of the ratio on other kinds of machine."""
+    return ", ".join(f"{digits(ratio)}× on {escape(name)}" for name, ratio in line.get("elsewhere", []))
+
+
 def goal(line: Line) -> str:
     if line["goal"] is None:
         return ""
@@ -97,6 +102,7 @@ COMPARISON = (
     Column("Peer", lambda line: f"{escape(line['peer'])}: {amount(line['theirs'][0], line['unit'])}"),
     Column("lossbook", lambda line: amount(line["ours"][0], line["unit"])),
     Column("Ratio", faster),
+    Column("Elsewhere", elsewhere),
     Column("Goal", goal),
     Column("Times the floor", above_floor),
     Column("Memory", memory),
