@@ -33,8 +33,17 @@ class Effect(NamedTuple):
 
     @property
     def positive(self) -> int:
-        """In how many of them it is above 0."""
-        return sum(value > 0 for value in self.each)
+        """In how many of them it is above 0; what rounding has left doesn't count."""
+        return sum(value > self._rounding for value in self.each)
+
+    @property
+    def negative(self) -> int:
+        """In how many of them it is below 0."""
+        return sum(value < -self._rounding for value in self.each)
+
+    @property
+    def _rounding(self) -> float:
+        return 1e-9 * max(map(abs, self.each))
 
 
 def paired(differences: Sequence[float], *, method: Method = "t", confidence: float = 0.95, comparisons: int = 1) -> Effect:

@@ -145,7 +145,9 @@ class FindingBox:
         ends = f"; {at_end} of {len(self.chosen)} choices lie at an end of these" if at_end else ""
         tuning = f"Each of {len(study.arms)} arms chose its {knobs} among {tried} on {len(study.tuning_seeds)} other seeds{ends}. " if knobs else ""
         interval = f"{100 * effect.confidence:g}% interval ({METHODS[effect.method]}{corrected})"
-        return f"{effect.size} seeds, above 0 in {effect.positive}; {interval}. {tuning}{study.end}"
+        ties = effect.size - effect.positive - effect.negative
+        signs = f"above 0 in {effect.positive}, below in {effect.negative}" + (f", a tie in {ties}" if ties else "")
+        return f"{effect.size} seeds, {signs}; {interval}. {tuning}{study.end}"
 
     def __repr__(self) -> str:
         surprise = "" if self.holds else " This no longer holds."

@@ -17,7 +17,7 @@ def test_students_interval_is_scipys() -> None:
     found, peer = paired(DIFFERENCES), stats.ttest_1samp(DIFFERENCES, 0).confidence_interval()
     assert (found.low, found.high) == pytest.approx((peer.low, peer.high))
     assert found.mean == pytest.approx(DIFFERENCES.mean())
-    assert (found.size, found.positive) == (20, int((DIFFERENCES > 0).sum()))
+    assert (found.size, found.positive, found.negative) == (20, int((DIFFERENCES > 0).sum()), int((DIFFERENCES < 0).sum()))
 
 
 def test_more_comparisons_want_wider_intervals() -> None:
@@ -90,3 +90,9 @@ def test_what_is_not_there_is_named() -> None:
         Runs(runs.rows + runs.rows, {}).by_seed("loss", "a")
     with pytest.raises(FileNotFoundError, match="make studies ONLY=nothing"):
         read("nothing")
+
+
+def test_what_rounding_has_left_is_a_tie() -> None:
+    found = paired([0.5, 7e-18, -3e-18, 0.0, -0.25])
+    assert (found.positive, found.negative) == (1, 1)
+    assert (paired([0.0, 0.0]).positive, paired([0.0, 0.0]).negative) == (0, 0)
