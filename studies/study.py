@@ -34,7 +34,7 @@ class Study:
         tuning_seeds: Seeds for the choice; none of them is reported.
         seeds: The seeds that are reported.
         end: How it is known that a training is at its end, as a sentence.
-        ended: The same of the numbers of one run.
+        ended: The same of the settings and numbers of one run.
     """
 
     run: Callable[..., Numbers]
@@ -47,7 +47,7 @@ class Study:
     tuning_seeds: Sequence[int]
     seeds: Sequence[int]
     end: str
-    ended: Callable[[Numbers], bool]
+    ended: Callable[[Mapping[str, Any]], bool]
 
     def __post_init__(self) -> None:
         if set(self.tuned) != set(self.arms):
