@@ -63,8 +63,8 @@ def error_of(fit: linear.LinearFit) -> float:
     statement="A bounded loss ignores grossly mislabelled points, where the hinge and cross-entropy contort the model to fit them.",
     verdict="conditional",
     corrected="A bounded loss ignores gross outliers once they lie on its flat part; descent that starts from the hinge's solution need not put them "
-    "there. What contorts an unbounded loss here is leverage, a far x: 20 far labels among 200 take it above 40% error, where 30% of 2000 labels "
-    "flipped at random among near points leave it below 3%.",
+    "there. What contorts an unbounded loss here is leverage, how far out a point lies: 20 far labels among 200 take it above 40% error, where 30% "
+    "of 2000 labels flipped at random among near points leave it below 3%.",
     chapter=CHAPTER,
     references=("collobert2006trading", "wu2007robust", "huber1964robust"),
     quantity="error of the ramp's line, best of several starts, with 10% gross outliers",
@@ -168,8 +168,8 @@ def clean_error(points: Tensor, signs: Tensor, loss: str, weight: Tensor | None 
     "C31",
     statement="There is a fundamental trade-off: an easy, convex problem, or a loss that is robust to messy data.",
     verdict="conditional",
-    corrected="For every smooth convex loss that falls to 0 there are points on which labels flipped at random ruin the line; on the four here the "
-    "hinge fails, too. The convex unhinged loss 1 - m is proof against flips, exactly; but it is unbounded, so a few gross outliers still ruin it.",
+    corrected="For every smooth convex loss that falls to 0 there are points on which labels flipped at random ruin the line; on four such points "
+    "the hinge fails, too. The convex unhinged loss 1 - m is proof against flips, exactly; but it is unbounded, so a few gross outliers ruin it.",
     chapter=CHAPTER,
     references=("vanrooyen2015learning", "ghosh2017robust", "long2010random"),
     quantity="clean error of the unhinged loss on Long and Servedio's points, a fifth of the signs flipped",
@@ -201,10 +201,12 @@ def not_fundamental(seed: int) -> Measurement:
 
 @claim(
     "X04",
-    statement="A loss with φ(m) + φ(-m) constant has the same minimiser with and without labels flipped at random, in expectation.",
+    statement="Without a penalty, a loss with φ(m) + φ(-m) constant has the same minimiser with and without labels flipped at random, in "
+    "expectation.",
     verdict="holds",
-    corrected="A loss with φ(m) + φ(-m) constant has the same minimiser with and without labels flipped at random, in expectation: noise turns its "
-    "risk R into (1 - 2ρ) R + a constant. In a sample the flips are still noise.",
+    corrected="Without a penalty, a loss with φ(m) + φ(-m) constant has the same minimiser with and without labels flipped at random, in "
+    "expectation: noise turns its risk R into (1 - 2ρ) R + a constant. A ridge acts as if it were 1 / (1 - 2ρ) times as strong, and in a "
+    "sample the flips are still noise.",
     chapter=CHAPTER,
     references=("ghosh2017robust", "vanrooyen2015learning", "charoenphakdee2021focal"),
     quantity="gap between the noisy risk of the sigmoid loss and the line that its clean risk predicts",
