@@ -447,21 +447,8 @@ def test_one_class_is_certain() -> None:
 
 HALVES = torch.full((4, 2), 0.5)
 WRONG: list[tuple[str, type[Exception], str, Callable[[], Tensor]]] = [
-    (
-        "integer logits",
-        TypeError,
-        "`logits` should have a floating-point dtype; found torch.int64",
-        lambda: cross_entropy(torch.tensor([[1, 2]]), torch.tensor([0])),
-    ),
-    ("logits from numpy", TypeError, "`logits` should be a torch.Tensor; found list", lambda: cross_entropy([0.0], torch.tensor(0))),  # type: ignore[arg-type]
     ("scalar logits", ValueError, r"`logits` should have shape \[K\]", lambda: cross_entropy(torch.tensor(1.0), torch.tensor(0))),
     ("no classes", ValueError, "at least one class", lambda: cross_entropy(torch.zeros(2, 0), torch.tensor([0, 0]))),
-    (
-        "labels [N, 1]",
-        ValueError,
-        r"`targets` should have shape \(4,\) to match `logits`; found \(4, 1\)",
-        lambda: cross_entropy(HALVES, torch.zeros(4, 1, dtype=torch.long)),
-    ),
     ("probs of another shape", ValueError, r"`targets` should have shape \(4, 2\)", lambda: cross_entropy(HALVES, torch.full((4,), 0.5))),
     (
         "label out of range",
@@ -475,29 +462,10 @@ WRONG: list[tuple[str, type[Exception], str, Callable[[], Tensor]]] = [
     ("negative probs", ValueError, r"`targets` should lie in \[0, 1\]", lambda: cross_entropy(HALVES, torch.tensor([[-0.5, 1.5]]).expand(4, 2))),
     ("NaN targets", ValueError, "found NaN", lambda: cross_entropy(HALVES, torch.full((4, 2), math.nan))),
     (
-        "smoothing of 1",
-        ValueError,
-        r"`label_smoothing` should lie in \[0, 1\); found 1.0",
-        lambda: cross_entropy(HALVES, HALVES, label_smoothing=1.0),
-    ),
-    ("weight length", ValueError, r"`weight` should have shape \(2,\)", lambda: cross_entropy(HALVES, HALVES, weight=torch.ones(3))),
-    (
-        "reduction",
-        ValueError,
-        "`reduction` should be one of 'mean', 'sum', 'none'; found 'avg'",
-        lambda: cross_entropy(HALVES, HALVES, reduction="avg"),
-    ),  # type: ignore[arg-type]
-    (
         "binary shape",
         ValueError,
         r"`targets` should have shape \(4, 2\) to match `logits`; found \(4,\)",
         lambda: binary_cross_entropy(HALVES, torch.ones(4)),
-    ),
-    (
-        "signs as targets",
-        ValueError,
-        r"`targets` should lie in \[0, 1\]; found values from -1 to -1",
-        lambda: binary_cross_entropy(HALVES, -torch.ones(4, 2)),
     ),
     (
         "binary weight",
@@ -505,14 +473,6 @@ WRONG: list[tuple[str, type[Exception], str, Callable[[], Tensor]]] = [
         r"`weight` should have shape \(\) or \(2,\) or \(4, 2\); found \(4,\)",
         lambda: binary_cross_entropy(HALVES, HALVES, weight=torch.ones(4)),
     ),
-    ("positives", ValueError, "`pos_weight` should be at least 0", lambda: binary_cross_entropy(HALVES, HALVES, pos_weight=-torch.ones(2))),
-    (
-        "endless positives",
-        ValueError,
-        "`pos_weight` should be finite",
-        lambda: binary_cross_entropy(HALVES, HALVES, pos_weight=torch.full((2,), INF)),
-    ),
-    ("integer mask", TypeError, "`ignore` should have the dtype torch.bool", lambda: binary_cross_entropy(HALVES, HALVES, ignore=HALVES.long())),
     ("mask shape", ValueError, "`ignore` should have shape", lambda: binary_cross_entropy(HALVES, HALVES, ignore=torch.ones(4, dtype=torch.bool))),
     ("sample weights", ValueError, "`sample_weight` should have shape", lambda: binary_cross_entropy(HALVES, HALVES, sample_weight=torch.ones(2))),
     (
@@ -522,35 +482,16 @@ WRONG: list[tuple[str, type[Exception], str, Callable[[], Tensor]]] = [
         lambda: cross_entropy(HALVES, HALVES, ignore_index=255),
     ),
     (
-        "ignored fraction",
-        TypeError,
-        "`ignore_index` should be an integer or None; found float",
-        lambda: cross_entropy(HALVES, HALVES, ignore_index=1.0),  # type: ignore[arg-type]
-    ),
-    (
         "a label that is neither a class nor ignored",
         ValueError,
         r"`targets` should lie in \[0, 2\); found values from 0 to 255",
         lambda: cross_entropy(HALVES, torch.tensor([0, 1, 255, 254]), ignore_index=254),
     ),
-    ("binary smoothing", ValueError, "`label_smoothing` should lie in", lambda: binary_cross_entropy(HALVES, HALVES, label_smoothing=-0.1)),
-    ("binary reduction", ValueError, "`reduction` should be one of", lambda: binary_cross_entropy(HALVES, HALVES, reduction="")),  # type: ignore[arg-type]
     ("divergence of logits", ValueError, r"`p` should lie in \[0, 1\]", lambda: kl_divergence(torch.tensor([2.0, -1.0]), torch.tensor([0.5, 0.5]))),
     ("q no distribution", ValueError, "`q` should sum to 1 along axis 0", lambda: kl_divergence(torch.tensor([0.5, 0.5]), torch.tensor([0.5, 0.1]))),
-    ("divergence shape", ValueError, "to match `p`", lambda: kl_divergence(HALVES, HALVES[:2])),
-    ("divergence dtype", TypeError, "`q` should have a floating-point dtype", lambda: kl_divergence(HALVES, HALVES.long())),
-    (
-        "exponent",
-        ValueError,
-        r"`q` should lie in \[0, 1\]; found 1.5",
-        lambda: generalized_cross_entropy(HALVES, torch.zeros(4, dtype=torch.long), q=1.5),
-    ),
-    ("probs as labels", TypeError, "`labels` should have an integer dtype", lambda: generalized_cross_entropy(HALVES, torch.zeros(4))),
-    ("label shape", ValueError, r"`labels` should have shape \(4,\)", lambda: generalized_cross_entropy(HALVES, torch.zeros(4, 2, dtype=torch.long))),
     ("priors length", ValueError, r"`priors` should have shape \(2,\)", lambda: adjust_logits(HALVES, torch.full((3,), 1 / 3))),
     ("priors sum", ValueError, "`priors` should sum to 1", lambda: adjust_logits(HALVES, torch.ones(2))),
     ("zero prior", ValueError, "`priors` should be positive; found a zero", lambda: adjust_logits(HALVES, torch.tensor([0.0, 1.0]))),
-    ("infinite tau", ValueError, "`tau` should be finite; found inf", lambda: adjust_logits(HALVES, torch.tensor([0.5, 0.5]), tau=INF)),
 ]
 
 

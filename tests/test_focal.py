@@ -741,50 +741,8 @@ def test_recover_eta_keeps_its_dtype_and_its_digits() -> None:
 
 def test_bad_arguments_are_named() -> None:
     logits = torch.zeros(4)
-    with pytest.raises(ValueError, match=r"`targets` should have shape \(4,\) to match `logits`; found \(4, 1\)"):
-        focal.sigmoid_focal_loss(logits, torch.zeros(4, 1))
-    for targets in (torch.tensor([0.0, 1.0, -1.0, 0.0]), torch.tensor([0.0, 1.0, 2.0, 0.0]), torch.tensor([0.0, 1.0, math.nan, math.inf])):
-        with pytest.raises(ValueError, match=r"`targets` should lie in \[0, 1\]"):
-            focal.sigmoid_focal_loss(logits, targets)
-        with pytest.raises(ValueError, match=r"`quality` should lie in \[0, 1\]"):
-            focal.quality_focal_loss(logits, targets)
-        with pytest.raises(ValueError, match=r"`quality` should lie in \[0, 1\]"):
-            focal.varifocal_loss(logits, targets)
-        with pytest.raises(ValueError, match=r"`probs` should lie in \[0, 1\]"):
-            focal.recover_eta(targets)
-    with pytest.raises(TypeError, match="`logits` should have a floating-point dtype"):
-        focal.sigmoid_focal_loss(torch.zeros(4, dtype=torch.long), logits)
-    with pytest.raises(ValueError, match="`gamma` should be finite and at least 0"):
-        focal.sigmoid_focal_loss(logits, logits, gamma=-1.0)
-    with pytest.raises(ValueError, match="`gamma` should be finite and at least 0"):
-        focal.softmax_focal_loss(logits, torch.tensor(0), gamma=-1.0)
-    with pytest.raises(ValueError, match="`gamma` should be finite and at least 0"):
-        focal.varifocal_loss(logits, logits, gamma=-0.1)
-    with pytest.raises(ValueError, match="`gamma` should be finite and at least 0"):
-        focal.recover_eta(logits, gamma=-0.1)
-    with pytest.raises(ValueError, match="`beta` should be finite and at least 0"):
-        focal.quality_focal_loss(logits, logits, beta=-0.1)
-    with pytest.raises(ValueError, match=r"`alpha` should lie in \[0, 1\]; found -1"):
-        focal.sigmoid_focal_loss(logits, logits, alpha=-1)
-    with pytest.raises(ValueError, match="`alpha` should be finite and at least 0"):
-        focal.varifocal_loss(logits, logits, alpha=-1)
     with pytest.raises(ValueError, match=r"`labels` should lie in \[0, 4\)"):
         focal.softmax_focal_loss(logits, torch.tensor(4))
-    for options, message in (
-        ({"gamma_negative": -0.1}, "`gamma_negative` should be finite and at least 0"),
-        ({"gamma_positive": -0.1}, "`gamma_positive` should be finite and at least 0"),
-        ({"clip": 1.5}, r"`clip` should lie in \[0, 1\]"),
-    ):
-        with pytest.raises(ValueError, match=message):
-            focal.asymmetric_loss(logits, logits, **options)
-    with pytest.raises(ValueError, match=r"`targets` should lie in \[0, 1\]"):
-        focal.asymmetric_loss(logits, logits - 1)
     for loss in (focal.sigmoid_focal_loss, focal.quality_focal_loss, focal.varifocal_loss, focal.asymmetric_loss):
-        with pytest.raises(ValueError, match="`reduction` should be one of"):
-            loss(logits, logits, reduction="average")
-        with pytest.raises(TypeError, match=r"`ignore` should have the dtype torch\.bool; found torch\.int64"):
-            loss(logits, logits, ignore=logits.long())
         with pytest.raises(ValueError, match=r"`ignore` should have shape \(4,\)"):
             loss(logits, logits, ignore=torch.zeros(1, dtype=torch.bool))
-        with pytest.raises(ValueError, match="`sample_weight` should be at least 0"):
-            loss(logits, logits, sample_weight=logits - 1)

@@ -263,18 +263,8 @@ def test_sample_inflation_predicts_how_many_labels_are_needed() -> None:
         (TypeError, lambda: RandomizedResponse("1"), "`epsilon` should be a real number"),
         (ValueError, lambda: RandomizedResponse(1.0, 1), "`num_classes` should be at least 2; found 1"),
         (ValueError, lambda: RR(1.0).privatize(torch.tensor([2])), r"`labels` should lie in \[0, 2\)"),
-        (TypeError, lambda: RR(1.0).privatize(torch.tensor([0.5])), "`labels` should have an integer dtype"),
         (ValueError, lambda: RR(1.0).forward_loss(torch.zeros(3, 3), torch.zeros(3, dtype=torch.long)), r"`logits` should have shape \[N, 2\]"),
-        (ValueError, lambda: RR(1.0).backward_loss(torch.zeros(3, 2), torch.zeros(3, 1, dtype=torch.long)), r"`noisy` should have shape \(3,\)"),
         (ValueError, lambda: RR(1.0).forward_loss(torch.zeros(1, 2), torch.tensor([2])), r"`noisy` should lie in \[0, 2\)"),
-        (
-            TypeError,
-            lambda: RR(1.0).forward_loss(torch.zeros(1, 2, dtype=torch.long), torch.tensor([1])),
-            "`logits` should have a floating-point dtype",
-        ),
-        (ValueError, lambda: RR(1.0).forward_loss(torch.zeros(1, 2), torch.tensor([1]), reduction="avg"), "`reduction`"),
-        (ValueError, lambda: sample_inflation(0.0), "`epsilon`"),
-        (ValueError, lambda: majority_excess_risk(0.4, 3), "`eta`"),
         (ValueError, lambda: majority_excess_risk(0.7, 4), "`count` should be odd"),
     ],
 )

@@ -74,12 +74,8 @@ def test_bad_costs_are_named() -> None:
         sets.match(torch.zeros(3))
     with pytest.raises(ValueError, match=r"`sizes` should hold 2 numbers in \[0, 3\]; found \[1, 4\]"):
         sets.match_batch(torch.zeros(2, 2, 3), [1, 4])
-    with pytest.raises(ValueError, match=r"`sizes` should hold 2 numbers"):
-        sets.match_batch(torch.zeros(2, 2, 3), [1])
     with pytest.raises(ValueError, match=r"`costs` should have shape \[B, Q, N\]"):
         sets.match_batch(torch.zeros(2, 3), [1])
-    with pytest.raises(TypeError, match="`cost` should have a floating-point dtype"):
-        sets.match(torch.zeros(2, 2, dtype=torch.long))
 
 
 # -------------------------------------------------------------------------------------------------------------------------------- boxes
@@ -263,8 +259,6 @@ def test_bad_box_arguments_are_named(generator: torch.Generator) -> None:
         criterion(logits, boxes, [targets[0], {"labels": targets[1]["labels"]}])
     with pytest.raises(ValueError, match=r"`targets\[0\]` should have `labels` of shape \[N\] and `boxes_cxcywh` of shape \[N, 4\]"):
         criterion(logits, boxes, [{**targets[0], "labels": torch.tensor([1])}, targets[1]])
-    with pytest.raises(ValueError, match=r"`labels` should lie in \[0, 5\); found values from 0 to 5"):
-        criterion(logits, boxes, [{**targets[0], "labels": torch.tensor([0, 5, 1])}, targets[1]])
     with pytest.raises(ValueError, match=r"`targets` should have boxes with width and height >= 0; found -0.5"):
         criterion(logits, boxes, [{**targets[0], "boxes_cxcywh": torch.tensor([[0.5, 0.5, -0.5, 0.5]] * 3)}, targets[1]])
     with pytest.raises(ValueError, match=r"`boxes_cxcywh` should have boxes with width and height >= 0"):
@@ -275,8 +269,6 @@ def test_bad_box_arguments_are_named(generator: torch.Generator) -> None:
         sets.BoxSetLoss(CLASSES, l1_weight=-1)
     with pytest.raises(ValueError, match="`num_classes` should be at least 1"):
         sets.BoxSetLoss(0)
-    with pytest.raises(TypeError, match="`logits` should have a floating-point dtype"):
-        criterion(logits.long(), boxes, targets)
 
 
 # -------------------------------------------------------------------------------------------------------------------------------- masks
@@ -699,16 +691,8 @@ def test_bad_mask_arguments_are_named(generator: torch.Generator) -> None:
         sets.MaskSetLoss(CLASSES, num_points=0)
     with pytest.raises(ValueError, match="`masks` should have the pixels of `mask_logits`"):
         sets.pairwise_mask_costs(torch.zeros(2, 4, 3), torch.zeros(2, 3, 4))
-    with pytest.raises(ValueError, match=r"`masks` should have the pixels of `mask_logits` \(2, 4\); found \(2, 4, 1\)"):
-        sets.pairwise_mask_costs(torch.zeros(2, 4), torch.zeros(2, 4, 1))
     with pytest.raises(ValueError, match=r"`mask_logits` should have shape \[Q, H, W\] or \[Q, P\]; found \(4,\)"):
         sets.pairwise_mask_costs(torch.zeros(4), torch.zeros(4))
-    with pytest.raises(ValueError, match="`kind` should be one of"):
-        sets.pairwise_mask_costs(torch.zeros(2, 4), torch.zeros(2, 4), kind="dice")
-    with pytest.raises(ValueError, match=r"`masks` should lie in \[0, 1\]"):
-        sets.dice_loss(torch.zeros(2, 4), torch.full((2, 4), 2.0))
-    with pytest.raises(ValueError, match=r"`masks` should have shape \(2, 4\) to match `mask_logits`; found \(2, 4, 1\)"):
-        sets.dice_loss(torch.zeros(2, 4), torch.zeros(2, 4, 1))
     with pytest.raises(ValueError, match=r"`mask_logits` should have shape \[M, H, W\] or \[M, P\]"):
         sets.dice_loss(torch.zeros(4), torch.zeros(4))
 
