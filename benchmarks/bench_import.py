@@ -1,7 +1,7 @@
 """What `import lossbook` costs beside `import torch`, which it needs: CPU time and modules, each in a fresh interpreter.
 
-Both are imported once before, so that both are compiled: an installed package is, and a checkout is from its second import on. `metrics` is left out of
-"every module": it is the one that needs an extra, and nearly all that its import takes is torchmetrics'.
+Both are imported once before, so that both are compiled: an installed package is, and a checkout is from its second import on. `metrics` is left out
+of "every module": it is the one that needs an extra, and nearly all that its import takes is torchmetrics'.
 
 python -m benchmarks.bench_import
 """

@@ -241,7 +241,7 @@ def resident(field: str) -> int:
 
 
 def machine() -> str:
-    """The processor's model, the instructions that torch uses of it, and its cores, without a name that would tell one machine from another of its kind."""
+    """The processor's model, the instructions that torch uses of it, its cores; no name that would tell one machine from another of its kind."""
     listed = Path("/proc/cpuinfo")
     names = re.findall(r"^model name\s*: (.+)$", listed.read_text() if listed.exists() else "", flags=re.MULTILINE)
     model, instructions = names[0] if names else platform.processor(), torch.backends.cpu.get_cpu_capability()
