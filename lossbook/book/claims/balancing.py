@@ -100,7 +100,7 @@ def train(seed: int, unit: float, learning_rate: float, steps: int = 300) -> tup
     "C50",
     statement="Add a squared error of 100 to a cross-entropy of 1.6, and the regression dominates: the model neglects its classes.",
     verdict="conditional",
-    corrected="Where the 100 can be reduced, it does: it takes nearly all of the first step, and where one learning rate has to suit both, the classes "
+    corrected="Where the 100 can be reduced, it does: it takes nearly all of the first step, and where one rate has to suit both, the classes "
     "come late. What cannot be reduced has no pull on average; it shakes the steps, and the more so the larger the rate.",
     chapter="balancing",
     references=("sener2018multi", "kurin2022defense"),
