@@ -83,7 +83,7 @@ class Network:
 
     def __call__(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Logits [rows, 10] and heights [rows]."""
-        trunk, names, height, *biases = self.weights.split([self.trunk, self.units * 10, self.units, self.units, 10, 1])
+        trunk, names, height, *biases = self.weights.split([self.trunk, self.units * 10, self.units, self.units, 10, 1])  # type: ignore[no-untyped-call]
         shared = (pixels @ trunk.view(64, self.units) + biases[0]).tanh()
         return shared @ names.view(self.units, 10) + biases[1], shared @ height + biases[2]
 
@@ -136,7 +136,7 @@ def grad_norm(at: Callable[[int], Tensor], network: Network, pace: float, alpha:
         wanted = lengths.mean() * (behind / behind.mean()) ** alpha
         weights = weights * (pace * (1 - step / STEPS) * (wanted - lengths).sign()).exp()
         weights = 2 * weights / weights.sum()
-        return weights @ both
+        return weights @ both  # type: ignore[no-any-return]
 
     return total
 
