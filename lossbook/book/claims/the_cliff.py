@@ -61,8 +61,9 @@ def training_errors(features: Tensor, signs: Tensor) -> dict[str, int]:
     "C01",
     statement="Minimising the number of mistakes directly is computationally intractable.",
     verdict="conditional",
-    corrected="Minimising mistakes is NP-hard as the number of measurements grows: that is a theorem, and measured here is how the ways to try multiply. With "
-    "that number fixed it takes polynomial time, n² log n steps in the plane; and where some plane makes no mistake at all, a linear program finds it.",
+    corrected="Minimising mistakes is NP-hard as the number of measurements grows: that is a theorem, and measured here is how the ways to try "
+    "multiply. With that number fixed it takes polynomial time, n² log n steps in the plane; and where some plane makes no mistake at all, a linear "
+    "program finds it.",
     chapter=CHAPTER,
     references=("johnson1978densest", "bendavid2003difficulty", "feldman2012agnostic", "cover1965geometrical", "nguyen2013algorithms"),
     quantity="ways, of 1024, in which planes over five measurements split ten points",
