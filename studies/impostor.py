@@ -140,24 +140,24 @@ FINDINGS = (
     ),
     Finding(
         "B72",
-        "With nines that weigh as much as all others, the lamp eight times as strong still adds {mean:.1f} points more to the mean of misses and false "
-        "alarms under the squared loss than under the logistic loss or the hinge.",
+        "With nines that weigh as much as all others, the lamp eight times as strong still adds {mean:.1f} points more to the mean of misses and "
+        "false alarms under the squared loss than under the logistic loss or the hinge.",
         "what the lamp adds to the mean of misses and false alarms, squared loss minus the nearer rival, in percent",
         lambda runs: added(runs, "cost", "balanced"),
         above(0),
     ),
     Finding(
         "B73",
-        "Without its right arm, as the squared hinge, the squared loss makes within half a point as many mistakes as the logistic loss, with the lamp "
-        "eight times as strong and equal weights.",
+        "Without its right arm, as the squared hinge, the squared loss makes within half a point as many mistakes as the logistic loss, with the "
+        "lamp eight times as strong and equal weights.",
         "mistakes of the squared hinge minus those of the logistic loss, in percent of ordinary digits",
         lambda runs: runs.difference("mistakes", "squared hinge", "logistic", gain=8, weights="equal"),
         within(-0.5, 0.5),
     ),
     Finding(
         "B74",
-        "On 200 bumps, where the model can bend, the squared loss makes within half a point as many mistakes as the logistic loss, with the lamp eight "
-        "times as strong and equal weights.",
+        "On 200 bumps, where the model can bend, the squared loss makes within half a point as many mistakes as the logistic loss, with the lamp "
+        "eight times as strong and equal weights.",
         "mistakes of the bent model, squared minus logistic loss, in percent of ordinary digits",
         lambda runs: runs.difference("mistakes", "squared, bent", "logistic, bent", gain=8, weights="equal"),
         within(-0.5, 0.5),
