@@ -3,23 +3,38 @@
 from __future__ import annotations
 
 import math
+from itertools import product
 from statistics import NormalDist
 
 import numpy as np
 import pytest
 import torch
+from scipy.optimize import linprog
 
 from lossbook import margins, zero_one
 from lossbook.book import claims
+from lossbook.book.claims.the_cliff import labelings
 
 
-def test_c01_ninety_two_labelings_and_a_gap_of_eight_mistakes() -> None:
+def test_c01_the_ways_multiply_and_a_gap_of_eight_mistakes() -> None:
     found = claims.LEDGER["C01"].measure()
-    assert found.value == 92 == 2 * (1 + 9 + 9 * 8 // 2)  # Cover, in numbers
+    assert found.value == 764 == 2 * sum(math.comb(9, k) for k in range(6))  # Cover, in numbers
     details = found.details
+    assert (details["ways_with_one_measurement"], details["ways_with_two"]) == (20, 92)
     assert all(details["mistakes_of_60_exact"] <= details[f"mistakes_of_60_{name}"] for name in ("logistic", "hinge", "squared"))
     assert details["mistakes_of_60_logistic"] - details["mistakes_of_60_exact"] >= 8
     assert details["mistakes_of_60_exact"] >= 6 - 1  # the six sit among the other class: giving them up is nearly always the best
+
+
+@pytest.mark.parametrize("dimension", [1, 2, 3])
+def test_c01_counts_what_linear_programs_can_separate(dimension: int) -> None:
+    points = np.random.default_rng(dimension).normal(size=(6, dimension))
+    homogeneous = np.column_stack([points, np.ones(6)])
+    separable = 0
+    for signs in product([-1, 1], repeat=6):
+        found = linprog(np.zeros(dimension + 1), A_ub=-np.array(signs)[:, None] * homogeneous, b_ub=-np.ones(6), bounds=(None, None))
+        separable += found.status == 0
+    assert labelings(torch.tensor(points)) == separable
 
 
 def test_c05_no_cut_on_the_line_beats_the_bayes_risk() -> None:
