@@ -1,6 +1,6 @@
-"""Is it the smoothing, or would any doubt have done? Soft labels beside a ridge and a temperature, each tuned as carefully, in a line and in networks.
+"""Is it the smoothing, or would any doubt have done? Soft labels beside a ridge and a temperature, each tuned alike.
 
-What decides is the squared distance of the probabilities from the truth, on people and digits that were not trained on.
+A line and two networks. What decides is the squared distance of the probabilities from the truth, on people and digits that were not trained on.
 """
 
 from __future__ import annotations
@@ -155,8 +155,8 @@ STUDY = Study(
     least="squared",
     tuning_seeds=range(100, 108),
     seeds=range(20),
-    end=f"A line's solver stopped at its minimum; a network's rate fell to 0 over {STEPS} steps, in the last twentieth of which its loss moved by less "
-    f"than {MOVED:g} nats.",
+    end=f"A line's solver stopped at its minimum; a network's rate fell to 0 over {STEPS} steps, in the last twentieth of which its loss moved by "
+    f"less than {MOVED:g} nats.",
     ended=lambda numbers: numbers["moved"] < MOVED,
 )
 
@@ -193,8 +193,8 @@ FINDINGS = (
     ),
     Finding(
         "B63",
-        "A network that was trained on a thousand incomes to the end, with nothing to hold it back, is too sure, and smoothing calibrates it: the error "
-        "falls by {mean:.3f}.",
+        "A network that was trained on a thousand incomes to the end, with nothing to hold it back, is too sure, and smoothing calibrates it: the "
+        "error falls by {mean:.3f}.",
         "calibration error without smoothing minus that with it",
         calibrated,
         above(0),

@@ -145,8 +145,8 @@ def price_of_four_bits(runs: Runs) -> Effect:
 FINDINGS = (
     Finding(
         "B65",
-        "A network trained by the multiclass hinge does not stand rounding better: with its logits in three bits it makes {mean:.1f} in a hundred more "
-        "mistakes than one trained by cross-entropy, each at its own best ridge.",
+        "A network trained by the multiclass hinge does not stand rounding better: with its logits in three bits it makes {mean:.1f} in a hundred "
+        "more mistakes than one trained by cross-entropy, each at its own best ridge.",
         "mistakes after rounding, hinge minus cross-entropy, in percent",
         lambda runs: runs.difference("mistakes", "hinge, logits", "cross-entropy, logits", bits=3),
         above(0),
@@ -167,8 +167,8 @@ FINDINGS = (
     ),
     Finding(
         "B68",
-        "In two bits the grid matters: with one for a whole layer a network trained by cross-entropy makes {mean:.0f} in a hundred more mistakes than with "
-        "one for each unit.",
+        "In two bits the grid matters: with one for a whole layer a network trained by cross-entropy makes {mean:.0f} in a hundred more mistakes "
+        "than with one for each unit.",
         "mistakes after rounding, a grid a layer minus a grid a unit, in percent",
         lambda runs: runs.difference("mistakes", "cross-entropy, layers", "cross-entropy, units", bits=2),
         above(0),

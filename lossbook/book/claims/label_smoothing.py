@@ -162,10 +162,11 @@ def shrunken_target(seed: int) -> Measurement:
 
 @claim(
     "C35",
-    statement="Smoothing costs a little bias and often brings a significant reduction in variance; the model generalises better and is often better calibrated.",
+    statement="Smoothing costs a little bias and often brings a significant reduction in variance; the model generalises better and is often better "
+    "calibrated.",
     verdict="conditional",
-    corrected="Smoothing lowers the variance of a fit that is too sure, such as an unpenalised line on 40 examples, and calibrates it better; the error "
-    "rate need not follow. A fit that is calibrated without it, such as the same line on 20 000, it makes too timid for good.",
+    corrected="Smoothing lowers the variance of a fit that is too sure, such as an unpenalised line on 40 examples, and calibrates it better; the "
+    "error rate need not follow. A fit that is calibrated without it, such as the same line on 20 000, it makes too timid for good.",
     chapter="label-smoothing",
     references=("muller2019label", "guo2017calibration"),
     quantity="calibration error of the smoothed fit (ε = 0.2) to 20 000 examples",
