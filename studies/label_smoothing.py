@@ -92,13 +92,13 @@ def network(sample: Case, seed: int, epsilon: float, l2: float) -> tuple[Tensor,
     shifts = [torch.zeros(HIDDEN, requires_grad=True), torch.zeros(classes, requires_grad=True)]
 
     def logits(features: Tensor) -> Tensor:
-        return torch.relu(features @ first + shifts[0]) @ last + shifts[1]
+        return torch.relu(features @ first + shifts[0]) @ last + shifts[1]  # type: ignore[no-any-return]
 
     def loss() -> Tensor:
         fit = crossentropy.cross_entropy(logits(sample.features), sample.labels, label_smoothing=epsilon)
         path.append(float(fit.detach()))
         rate.step()
-        return fit + l2 / 2 * (first.square().sum() + last.square().sum())
+        return fit + l2 / 2 * (first.square().sum() + last.square().sum())  # type: ignore[no-any-return]
 
     path: list[float] = []
     optimizer = torch.optim.Adam([first, last, *shifts], lr=RATE)

@@ -92,7 +92,7 @@ def trained(way: str, seed: int, rounded: str, bits: int, l2: float) -> tuple[La
         fit = multiclass.crammer_singer(logits, labels[seen]) if way == "hinge" else F.cross_entropy(logits, labels[seen])
         path.append(float(fit.detach()))
         rate.step()
-        return fit + l2 / 2 * (layers[0].square().sum() + layers[2].square().sum())
+        return fit + l2 / 2 * (layers[0].square().sum() + layers[2].square().sum())  # type: ignore[no-any-return]
 
     path: list[float] = []
     optimizer = torch.optim.Adam(layers, lr=RATE)

@@ -183,8 +183,9 @@ def variance_and_calibration(seed: int) -> Measurement:
             errors.append(float(((probs[-1] > 0.5) != (labels == 1)).double().mean()))
         stack = torch.stack(probs)
         calibration = sum(float(reliability.expected_calibration_error(each, labels)) for each in probs) / repeats
-        bias = float((stack.mean(0) - truth).square().mean())
-        return calibration, bias, float(stack.var(0, correction=0).mean()), sum(errors) / repeats
+        variance = float(stack.var(0, correction=1).mean()) if repeats > 1 else 0.0
+        bias = float((stack.mean(0) - truth).square().mean()) - variance / repeats  # the mean of a few fits is off by its own noise
+        return calibration, bias, variance, sum(errors) / repeats
 
     hard, soft = repeated(40, 0.0, 24), repeated(40, 0.2, 24)
     many_hard, many_soft = repeated(20_000, 0.0, 1), repeated(20_000, 0.2, 1)
