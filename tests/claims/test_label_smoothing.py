@@ -18,8 +18,17 @@ from lossbook.book.claims import label_smoothing as claims
 
 def test_c32_the_separable_weight_follows_the_flow() -> None:
     # Gradient flow w' = 1 / (1 + e^w) gives w + e^w = t + 1; a thousand steps of 1 stay close to it.
-    weight = LEDGER["C32"].measure().details["weight"]
-    assert weight == pytest.approx(brentq(lambda w: w + math.exp(w) - 1001, 0, 20), abs=0.02)
+    found = LEDGER["C32"].measure()
+    weight = brentq(lambda w: w + math.exp(w) - 1001, 0, 20)
+    assert found.details["weight"] == pytest.approx(weight, abs=0.02)
+    assert found.expected == pytest.approx(expit(weight), abs=1e-9)
+
+
+def test_c32_every_label_pulls_to_its_end_and_mixed_labels_balance_at_their_share() -> None:
+    found = LEDGER["C32"].measure().details
+    assert found["weakest_push_at_scores_up_to_30"] == pytest.approx(expit(-30.0), rel=1e-3)
+    balance = brentq(lambda s: 7 * (expit(s) - 1) + 3 * expit(s), -5, 5)
+    assert found["probability_at_which_the_pushes_of_seven_ones_and_three_zeros_balance"] == pytest.approx(expit(balance), abs=1e-6)
 
 
 def test_c33_the_gap_by_the_formula_and_by_numpy() -> None:

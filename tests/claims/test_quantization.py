@@ -61,3 +61,8 @@ def test_c38_the_digits_by_numpy() -> None:
 
 def test_c39_the_gap_by_a_root() -> None:
     assert LEDGER["C39"].measure().value == pytest.approx(brentq(lambda gap: expit(gap) - 0.99, 0, 20), abs=2e-5)
+
+
+def test_c39_the_networks_own_logits() -> None:
+    logits, _ = claims.digit_scores(0)
+    assert LEDGER["C39"].measure(0).details["largest_logit_of_a_network_that_reads_digits"] == pytest.approx(float(logits.abs().max()))

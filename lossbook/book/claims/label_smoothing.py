@@ -61,16 +61,16 @@ def smoothed_limit(smoothing: float) -> float:
 
 @claim(
     "C32",
-    statement="Cross-entropy pushes probabilities towards 0 and 1.",
-    verdict="conditional",
-    corrected="Cross-entropy pushes a probability to 0 or 1 only where the training labels agree, or where the model can tell every example apart. "
-    "Where seven labels in ten are positive it stops at 0.7.",
+    statement="Cross-entropy pushes a model's probabilities towards 0 and 1.",
+    verdict="holds",
+    corrected="Cross-entropy pushes a model's probabilities towards 0 and 1.",
     chapter="label-smoothing",
     references=("soudry2018implicit", "szegedy2016rethinking"),
-    quantity="probability fitted where seven labels in ten agree",
+    quantity="probability of its label after 1000 steps on two points that can be told apart",
 )
 def pushes_to_the_ends(seed: int) -> Measurement:
-    mixed = fit_logits(torch.tensor([[0.0, 1.0]] * 7 + [[1.0, 0.0]] * 3, dtype=FLOAT), 0.0).softmax(0)
+    scores = torch.linspace(-30, 30, 601, dtype=FLOAT, requires_grad=True)
+    (slopes,) = torch.autograd.grad(crossentropy.binary_cross_entropy(scores, torch.ones_like(scores), reduction="sum"), scores)
     weight = torch.zeros((), dtype=FLOAT)  # two separable points x = ±1, y = ±1: the loss ln(1 + e^-w) has no minimum
     path = []
     for _ in range(1000):
@@ -79,15 +79,31 @@ def pushes_to_the_ends(seed: int) -> Measurement:
         weight = (weight - torch.autograd.grad(loss, weight)[0]).detach()
         path.append(float(weight))
     grows = path[-1] > path[332] + 0.9 * math.log(3)  # gradient descent follows w ≈ ln t, so three times the steps add ln 3
-    return measured(float(mixed[1]), 0.7, 1e-6, conditions=grows, separable_probability_after_1000_steps=float(weight.sigmoid()), weight=path[-1])
+    mixed = fit_logits(torch.tensor([[0.0, 1.0]] * 7 + [[1.0, 0.0]] * 3, dtype=FLOAT), 0.0).softmax(0)
+    conditions = grows and bool((slopes < 0).all()) and abs(float(mixed[1]) - 0.7) < 1e-6
+    return measured(
+        float(weight.sigmoid()),
+        _followed_flow(1000),
+        1e-4,
+        conditions=conditions,
+        weight=path[-1],
+        weakest_push_at_scores_up_to_30=float(slopes.abs().min()),
+        probability_at_which_the_pushes_of_seven_ones_and_three_zeros_balance=float(mixed[1]),
+    )
+
+
+def _followed_flow(time: float) -> float:
+    """σ(w) where gradient flow w' = 1 / (1 + e^w), from 0, has come by a time: w + e^w = time + 1."""
+    from scipy.optimize import brentq
+
+    return 1 / (1 + math.exp(-brentq(lambda w: w + math.exp(w) - time - 1, 0, 20)))
 
 
 @claim(
     "C33",
     statement="Instead of a hard target of 1 we ask for a soft one such as 0.9.",
-    verdict="conditional",
-    corrected="With ε/K on every class a target of 0.9 means ε = 0.2 for two classes and ε = 1/9 for ten. The best logit gap is then finite, "
-    "ln((1 − ε + ε/K) / (ε/K)), and the smallest loss is not 0 but the entropy of the target.",
+    verdict="holds",
+    corrected="Instead of a hard target of 1 we ask for a soft one such as 0.9.",
     chapter="label-smoothing",
     references=("szegedy2016rethinking", "lukasik2020does"),
     quantity="best logit gap for two classes and ε = 0.2",
@@ -146,10 +162,11 @@ def shrunken_target(seed: int) -> Measurement:
 
 @claim(
     "C35",
-    statement="Smoothing costs a little bias and often brings a significant reduction in variance: better generalisation, better calibration.",
+    statement="Smoothing costs a little bias and often brings a significant reduction in variance; the model generalises better and is often better "
+    "calibrated.",
     verdict="conditional",
-    corrected="Smoothing lowers the variance of a fit to few examples and calibrates it; the error rate hardly moves. A model that has examples "
-    "enough is calibrated without it, and smoothing then spoils that for good.",
+    corrected="Smoothing lowers the variance of a fit that is too sure, such as an unpenalised line on 40 examples, and calibrates it better; the "
+    "error rate need not follow. A fit that is calibrated without it, such as the same line on 20 000, it makes too timid for good.",
     chapter="label-smoothing",
     references=("muller2019label", "guo2017calibration"),
     quantity="calibration error of the smoothed fit (ε = 0.2) to 20 000 examples",
@@ -166,8 +183,9 @@ def variance_and_calibration(seed: int) -> Measurement:
             errors.append(float(((probs[-1] > 0.5) != (labels == 1)).double().mean()))
         stack = torch.stack(probs)
         calibration = sum(float(reliability.expected_calibration_error(each, labels)) for each in probs) / repeats
-        bias = float((stack.mean(0) - truth).square().mean())
-        return calibration, bias, float(stack.var(0, correction=0).mean()), sum(errors) / repeats
+        variance = float(stack.var(0, correction=1).mean()) if repeats > 1 else 0.0
+        bias = float((stack.mean(0) - truth).square().mean()) - variance / repeats  # the mean of a few fits is off by its own noise
+        return calibration, bias, variance, sum(errors) / repeats
 
     hard, soft = repeated(40, 0.0, 24), repeated(40, 0.2, 24)
     many_hard, many_soft = repeated(20_000, 0.0, 1), repeated(20_000, 0.2, 1)
