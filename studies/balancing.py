@@ -1,4 +1,4 @@
-"""Two losses on one small network: who is heard if one of them is written in another unit, is mostly noise, or if there is room for one task only?
+"""Two losses on one small network: who is heard if one of them is written in another unit, is mostly noise, or if the shared room is small?
 
 Scanned digits, 400 of them for training. One head names the digit, the other says how high the middle of its ink lies.
 """
@@ -229,7 +229,7 @@ LOST = "percent misnamed plus percent unexplained"
 FINDINGS = (
     Finding(
         "B30",
-        "Heights in hundredths of a pixel cost the plain sum {mean:.0f} digits in a hundred, at the best rate for either unit.",
+        "Heights in hundredths of a pixel cost the plain sum {mean:.0f} digits in a hundred, at the rate with the least lost for either unit.",
         "digits misnamed in hundredths minus in pixels (plain sum), in percent",
         lambda runs: moved_by(runs, "misnamed", "plain sum", "hundredths"),
         above(0),
@@ -272,7 +272,7 @@ FINDINGS = (
     ),
     Finding(
         "B36",
-        "Noise with a variance of 100 pixels squared costs the plain sum {mean:.1f} digits in a hundred, at the best rate with it and without.",
+        "Noise with a variance of 100 pixels squared costs the plain sum {mean:.1f} digits in a hundred, at the rate with the least lost for either.",
         "digits misnamed with noise minus without (plain sum), in percent",
         lambda runs: moved_by(runs, "misnamed", "plain sum", "noise"),
         above(0),
@@ -287,7 +287,7 @@ FINDINGS = (
     ),
     Finding(
         "B38",
-        "With two shared units none of the seven ways learns both tasks: the best of them in each run loses {mean:.0f} more than with eight.",
+        "Two shared units are too few, whatever the way of adding: the best of the seven in each run loses {mean:.0f} more than with eight.",
         f"least {LOST} of seven ways, two units minus eight",
         corner,
         above(20),

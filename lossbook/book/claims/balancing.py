@@ -18,7 +18,7 @@ from lossbook.multitask import UncertaintyWeighting, task_gradients
     "C48",
     statement="A detector's loss is a weighted sum of cross-entropy and smooth L1, averaged over all examples.",
     verdict="holds",
-    corrected="Within a picture the class term runs over all boxes, the box term over those with an object, and each has a denominator of its own.",
+    corrected="Within a picture the class term runs over all boxes, the box term over those with an object; each can have a denominator of its own.",
     chapter="balancing",
     references=("girshick2015fast", "ren2015faster"),
     quantity="box term of 1000 boxes, ten with an object, divided by all of them instead of by the ten, as a share",
@@ -101,7 +101,7 @@ def train(seed: int, unit: float, learning_rate: float, steps: int = 300) -> tup
     statement="Add a squared error of 100 to a cross-entropy of 1.6, and the regression dominates: the model neglects its classes.",
     verdict="conditional",
     corrected="Where the 100 can be reduced, it does: it takes nearly all of the first step, and where one rate has to suit both, the classes "
-    "come late. What cannot be reduced has no pull on average; it shakes the steps, and the more so the larger the rate.",
+    "come late. What cannot be reduced has no pull on average; it shakes the steps, under gradient descent the more so the larger the rate.",
     chapter="balancing",
     references=("sener2018multi", "kurin2022defense"),
     quantity="the regression's share of the first gradient in a shared trunk, mean of 20 starts, for lengths in metres, squared error about 100",
