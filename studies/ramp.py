@@ -148,7 +148,7 @@ FINDINGS = (
     Finding(
         "B03",
         "With a thousand messages, three labels in ten of them flipped, the ramp that is symmetric, with its ceiling at 2, makes {mean:.1f} in a "
-        "hundred more mistakes than the one with its ceiling at 1, which is not.",
+        "hundred more mistakes than the one with its ceiling at 1, which is not, each at the best of seven ridges.",
         "mistakes at ceiling 2 minus those at ceiling 1, in percent of clean messages",
         lambda runs: runs.difference("mistakes", "ramp, ceiling 2", "ramp", flips=0.3),
         above(0),
