@@ -167,7 +167,7 @@ FINDINGS = (
     ),
     Finding(
         "B23",
-        "Whether a pupil beats its teacher is not clear: it needs between {low:.0f} and {high:.0f} steps fewer, on average over the starts.",
+        "Whether a pupil beats its teacher is not clear: it needs between {low:.0f} and {high:.0f} steps fewer, on average over draws and starts.",
         "steps to the flag (teacher minus plain)",
         lambda runs: paired([row["taught"] - row["steps"] for row in runs.where(arm="plain").rows]),
         unclear(),
