@@ -592,6 +592,8 @@ def test_no_temperature_that_float64_holds():
         fit_temperature(torch.tensor([1e-5, -1.7e308], dtype=torch.float64), torch.zeros(2, dtype=torch.long))
     with pytest.raises(ValueError, match="`logits` should favour their labels on average"):  # by 1e-17 of them: rounding, not evidence
         fit_temperature(torch.tensor([0.1, 0.2, -0.3], dtype=torch.float64), torch.ones(3, dtype=torch.long))
+    with pytest.raises(ValueError, match="`logits` should favour their labels on average"):  # by 5e-18, again rounding
+        fit_temperature(torch.tensor([[0.0, 0.3], [0.2, 0.0], [0.1, 0.0]], dtype=torch.float64), torch.zeros(3, dtype=torch.long))
     with pytest.raises(ValueError, match="`logits` should rank at least one label below another class"):
         fit_temperature(torch.zeros(3, 1), torch.zeros(3, dtype=torch.long))
 
@@ -994,3 +996,16 @@ def test_fits_of_the_least_there_can_be():
     alone = fit_platt(torch.tensor([0.5]), torch.tensor([1]))
     assert float(alone.slope) == 0
     assert float(alone.probs(torch.tensor(0.5))) == pytest.approx(2 / 3, abs=1e-6)
+
+
+def test_more_classes_than_are_summed_at_a_time(generator):
+    probs = torch.rand(2, 200_000, generator=generator, dtype=torch.float64).softmax(dim=1)
+    labels = torch.tensor([3, 5])
+    top, said = probs.max(dim=1)
+    expected = float(torch.where(said == labels, 1 - top, top).mean())  # both in the first bin
+    assert float(expected_calibration_error(probs, labels)) == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_curve_has_fifteen_bins_where_nothing_is_said(generator):
+    probs, labels = torch.rand(50, generator=generator), torch.arange(50) % 2
+    assert len(reliability_curve(probs, labels).counts) == 15

@@ -40,7 +40,7 @@ def labelings(points: Tensor) -> int:
     either = torch.cartesian_prod(*[torch.tensor([False, True])] * dimension).reshape(-1, dimension)
     sides.scatter_(2, chosen[:, None].expand(-1, len(either), -1), either.expand(len(chosen), -1, -1))
     codes = (sides * 2 ** torch.arange(count)).sum(dim=2)
-    return len(torch.cat([codes.flatten(), 2**count - 1 - codes.flatten()]).unique())
+    return len(torch.cat([codes.flatten(), 2**count - 1 - codes.flatten()]).unique())  # type: ignore[no-untyped-call]
 
 
 def training_errors(features: Tensor, signs: Tensor) -> dict[str, int]:
