@@ -160,7 +160,7 @@ FINDINGS = (
     ),
     Finding(
         "B11",
-        "Prices without visits change little there: weighing a mistake by what it costs, and not by how often its state is met, changes the "
+        "On lakes prices without visits change little: weighing a mistake by what it costs, and not by how often its state is met, changes the "
         "regret by less than a tenth of a random policy's.",
         f"{SHARE} (plain, prices)",
         lambda runs: runs.difference("regret", "plain", "prices", world="lake"),
@@ -183,8 +183,8 @@ FINDINGS = (
     ),
     Finding(
         "B24",
-        "And it is the prices of the single moves that help: with every wrong move of a state at their mean price, the expected cost times visits "
-        "forgoes {mean:.2f} more.",
+        "In the expected cost on lakes it is the prices of the single moves that help: with every wrong move of a state at their mean price, it "
+        "forgoes {mean:.2f} more, times visits.",
         f"{SHARE} (mean price, visits; expected cost, visits)",
         lambda runs: runs.difference("regret", "mean price, visits", "expected cost, visits", world="lake"),
         above(0),
@@ -192,7 +192,7 @@ FINDINGS = (
     Finding(
         "B14",
         "Visits of the policies that were learned serve the cross-entropy on lakes better than those of the best one: 25 rounds of learning "
-        "and walking, as DAgger has them, take {mean:.2f} off what both factors leave.",
+        "and walking, as DAgger has them, take {mean:.2f} off what price times visits leaves.",
         f"{SHARE} (both, own visits)",
         lambda runs: runs.difference("regret", "both", "own visits", world="lake"),
         above(0),
@@ -213,8 +213,8 @@ FINDINGS = (
     ),
     Finding(
         "B17",
-        "Nor whether the expected cost times visits is better there than both factors in a cross-entropy: the difference is between {low:.3f} and "
-        "{high:.3f}.",
+        "Whether in Taxi the expected cost times visits is better than a cross-entropy weighed by price times visits is not clear: the difference "
+        "is between {low:.3f} and {high:.3f}.",
         f"{SHARE} (expected cost, visits; both)",
         lambda runs: runs.difference("regret", "expected cost, visits", "both", world="taxi"),
         unclear(),

@@ -49,7 +49,7 @@ def one_mistake_can_outweigh_twenty(seed: int) -> Measurement:
         expected,
         1e-6,
         conditions=abs(regret_many) < 1e-9 and abs(by_visits - regret_one) < 1e-6,
-        regret_of_20_mistakes_where_nobody_goes=regret_many,
+        regret_of_20_mistakes_where_nobody_goes=round(regret_many, 9) + 0.0,
         sum_of_visits_times_opportunity_cost=by_visits,
         opportunity_cost_of_the_one_mistake=float(costs[36]),
     )
