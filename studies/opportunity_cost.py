@@ -175,8 +175,7 @@ FINDINGS = (
     ),
     Finding(
         "B13",
-        "In the expected cost on lakes prices do help: times visits, and started where the cross-entropy ended, it forgoes {mean:.2f} less than "
-        "visits in a cross-entropy.",
+        "The expected cost on lakes, times visits and started where the cross-entropy ended, forgoes {mean:.2f} less than visits in a cross-entropy.",
         f"{SHARE} (visits; expected cost, visits)",
         lambda runs: runs.difference("regret", "visits", "expected cost, visits", world="lake"),
         above(0),
@@ -191,8 +190,8 @@ FINDINGS = (
     ),
     Finding(
         "B14",
-        "Visits of the policies that were learned serve the cross-entropy on lakes better than those of the best one: 25 rounds of learning "
-        "and walking, as DAgger has them, take {mean:.2f} off what price times visits leaves.",
+        "Visits of the policies that were learned, added to those of the best one, serve the cross-entropy on lakes better than those of the best "
+        "one alone: 25 rounds of learning and walking, as DAgger has them, take {mean:.2f} off what price times visits leaves.",
         f"{SHARE} (both, own visits)",
         lambda runs: runs.difference("regret", "both", "own visits", world="lake"),
         above(0),
