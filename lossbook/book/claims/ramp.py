@@ -136,8 +136,8 @@ def stuck(seed: int) -> Measurement:
     values = risk_of_cut(margins.ramp, torch.tensor([ends["near"], 4.0, 0.0], dtype=FLOAT)).tolist()
     generator = torch.Generator().manual_seed(seed)
     signs = (2 * torch.randint(2, (30,), generator=generator) - 1).to(FLOAT)
-    points = signs + 2 * torch.randn(30, generator=generator, dtype=FLOAT)
-    wide = torch.linspace(-9, 9, 18_001, dtype=FLOAT)
+    points = signs + 20 * torch.randn(30, generator=generator, dtype=FLOAT)
+    wide = torch.linspace(-70, 70, 14_001, dtype=FLOAT)
     counts = [valleys(risk_of_cut(loss, wide, points, signs)) for loss in (margins.ramp, margins.hinge)]
     conditions = abs(ends["near"] + 4) < 0.02 and ends["plateau"] == 0 and abs(ends["hinge"] - 4) < 0.02 and counts[1] == 1
     conditions = conditions and valleys(ramp) == 2 and valleys(hinge) == 1 and abs(values[1] - 0.2) < 1e-12 and abs(values[2] - 0.6) < 1e-12
@@ -168,8 +168,9 @@ def clean_error(points: Tensor, signs: Tensor, loss: str, weight: Tensor | None 
     "C31",
     statement="There is a fundamental trade-off: an easy, convex problem, or a loss that is robust to messy data.",
     verdict="conditional",
-    corrected="For every smooth convex loss that falls to 0 there are points on which labels flipped at random ruin the line; on four such points "
-    "the hinge fails, too. The convex unhinged loss 1 - m is proof against flips, exactly; but it is unbounded, so a few gross outliers ruin it.",
+    corrected="For every smooth convex loss that falls to 0 there are points on which labels flipped at random ruin the line; on four such points the "
+    "hinge's line through the origin fails, too. The convex unhinged loss 1 - m is in expectation proof against flips, exactly; but it is unbounded, "
+    "so a few gross outliers ruin it.",
     chapter=CHAPTER,
     references=("vanrooyen2015learning", "ghosh2017robust", "long2010random"),
     quantity="clean error of the unhinged loss on Long and Servedio's points, a fifth of the signs flipped",
