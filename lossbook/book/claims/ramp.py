@@ -169,8 +169,8 @@ def clean_error(points: Tensor, signs: Tensor, loss: str, weight: Tensor | None 
     statement="There is a fundamental trade-off: an easy, convex problem, or a loss that is robust to messy data.",
     verdict="conditional",
     corrected="For every smooth convex loss that falls to 0 there are points on which labels flipped at random ruin the line; on four such points "
-    "the hinge's line through the origin fails, too. The convex unhinged loss 1 - m is in expectation proof against flips, exactly; but it is unbounded, "
-    "so a few gross outliers ruin it.",
+    "the hinge's line through the origin fails, too. The convex unhinged loss 1 - m is in expectation proof against flips, exactly; but it is "
+    "unbounded, so a few gross outliers ruin it.",
     chapter=CHAPTER,
     references=("vanrooyen2015learning", "ghosh2017robust", "long2010random"),
     quantity="clean error of the unhinged loss on Long and Servedio's points, a fifth of the signs flipped",
