@@ -100,13 +100,13 @@ def tuning_jobs(study: Study) -> Iterator[Job]:
 
 
 def chosen(study: Study, tried: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """By arm and condition, what has the least mean; among equals the first. With it, what lies at an end of three values or more."""
+    """By arm and condition, what has the least mean; among equals the first. With it, what of that lies at an end of what was tried."""
     found = []
     for arm in study.arms:
         for condition in combinations(study.conditions):
             means = [_mean(study.least, tried, arm, condition | choice) for choice in study.choices(arm)]
             best = study.choices(arm)[means.index(min(means))]
-            at_end = [name for name, value in best.items() if len(study.tuned[arm][name]) > 2 and value in _ends(study.tuned[arm][name])]
+            at_end = [name for name, value in best.items() if len(study.tuned[arm][name]) > 1 and value in _ends(study.tuned[arm][name])]
             found.append({"arm": arm, **condition, **best, "mean": min(means), "at_an_end": at_end})
     return found
 

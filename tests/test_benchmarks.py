@@ -157,6 +157,11 @@ def test_a_row_has_its_ratio_on_other_machines() -> None:
     html = Results(THREE.scripts, (("sets", there),)).compared("Losses.", "sets").data
     assert html.count("6× on A&lt;B") == 3
     assert "7×" not in html
+    assert (
+        Results({"a": {**there, "date": "", "versions": {"torch": "2"}}}, (("a", {**there, "date": "", "versions": {"torch": "1"}}),))
+        .provenance()
+        .endswith("torch 2.")
+    )
     assert "Elsewhere" not in THREE.compared("Losses.", "sets").data
 
 

@@ -112,6 +112,8 @@ def test_a_box_says_what_was_found_and_how(finding: Finding) -> None:
     assert box.sentence in page.text
     assert "{" not in box.sentence
     assert f"{box.effect.size} seeds" in page.text
+    assert f"above 0 in {box.effect.positive}, below in {box.effect.negative}" in page.text
+    assert ("a tie in" in page.text) is (box.effect.positive + box.effect.negative < box.effect.size)
     assert "95% interval" in page.text
     assert repr(box).startswith(f"{finding.id}: {box.sentence}")
     data = box._repr_mimebundle_()["application/vnd.lossbook+json"]

@@ -67,6 +67,7 @@ class Results:
         versions: dict[str, str] = {}
         for name, found in (*self.scripts.items(), *self.elsewhere):
             places.setdefault((found["date"], found["machine"]), []).append(name)
+        for found in self.scripts.values():
             versions |= found["versions"]
         told = [f"{', '.join(names)}: {date}, {machine}." for (date, machine), names in places.items()]
         return "\n\n".join([*told, "Versions: " + ", ".join(f"{package} {version}" for package, version in sorted(versions.items())) + "."])
