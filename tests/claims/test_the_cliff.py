@@ -16,14 +16,11 @@ from lossbook.book import claims
 from lossbook.book.claims.the_cliff import labelings
 
 
-def test_c01_the_ways_multiply_and_a_gap_of_eight_mistakes() -> None:
+def test_c01_the_ways_multiply() -> None:
     found = claims.LEDGER["C01"].measure()
     assert found.value == 764 == 2 * sum(math.comb(9, k) for k in range(6))  # Cover, in numbers
     details = found.details
     assert (details["ways_with_one_measurement"], details["ways_with_two"]) == (20, 92)
-    assert all(details["mistakes_of_60_exact"] <= details[f"mistakes_of_60_{name}"] for name in ("logistic", "hinge", "squared"))
-    assert details["mistakes_of_60_logistic"] - details["mistakes_of_60_exact"] >= 8
-    assert details["mistakes_of_60_exact"] >= 6 - 1  # the six sit among the other class: giving them up is nearly always the best
 
 
 @pytest.mark.parametrize("dimension", [1, 2, 3])
