@@ -37,13 +37,14 @@ def nudges(seed: int) -> Measurement:
     shrunk = linear.sgd_step(w, zero, big, torch.ones(1), loss="hinge", rate=0.1, l2=0.2).weights / w
     cut = w.abs() - linear.sgd_step(w, zero, big, torch.ones(1), loss="hinge", rate=0.1, l1=0.2).weights.abs()
 
-    points, plus = torch.tensor([[1.0, 0.0], [1.0, 0.2], [1.0, -0.2], [-4.0, 1.0]], dtype=FLOAT), torch.ones(4, dtype=FLOAT)
+    points = torch.tensor([[-1.0, 0.0], [-1.0, 0.2], [-1.0, -0.2], [-4.0, 1.0]], dtype=FLOAT)
+    sides = torch.tensor([-1.0, -1.0, -1.0, 1.0], dtype=FLOAT)
     before = torch.tensor([1.0, 0.0], dtype=FLOAT)
-    after = linear.sgd_step(before, zero, points[3:], plus[3:], loss="hinge", rate=0.3).weights
-    losses = [float(margins.hinge(points @ w).mean()) for w in (before, after)]
-    mistakes = [float(margins.zero_one(points @ w).mean()) for w in (before, after)]
-    # By hand: w + 0.3 (-4, 1) = (-0.2, 0.3), margins -0.2, -0.14, -0.26 and 1.1: hinge (1.2 + 1.14 + 1.26 + 0)/4 = 0.9, from 5/4.
-    conditions = gap < 1e-14 and abs(losses[0] - 1.25) < 1e-12 and abs(losses[1] - 0.9) < 1e-12 and mistakes[0] == 0.25
+    after = linear.sgd_step(before, zero, points[3:], sides[3:], loss="hinge", rate=0.25)
+    reached = [sides * (points @ w + b) for w, b in ((before, zero), (after.weights, after.intercept))]
+    losses, mistakes = [float(margins.hinge(m).mean()) for m in reached], [float(margins.zero_one(m).mean()) for m in reached]
+    # By hand: w + 0.25 (-4, 1) = (0, 0.25), b = 0.25, margins -0.25, -0.3, -0.2 and 0.5: hinge (1.25 + 1.3 + 1.2 + 0.5)/4 = 4.25/4, from 5/4.
+    conditions = gap < 1e-14 and abs(losses[0] - 1.25) < 1e-12 and abs(losses[1] - 4.25 / 4) < 1e-12 and mistakes[0] == 0.25
     conditions = conditions and float((shrunk - (1 - 0.1 * 0.2)).abs().max()) < 1e-12 and float((cut - 0.1 * 0.2).abs().max()) < 1e-12
     return measured(
         mistakes[1],
