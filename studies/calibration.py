@@ -164,14 +164,14 @@ FINDINGS = (
     ),
     Finding(
         "B41",
-        "Where a kind's lead is always as small as what its sample can tell, the power is {mean:.2f} for the log loss: hardly more than one half.",
+        "Where the likelier answer leads by no more than a sample can tell, the power is {mean:.2f} for the log loss: hardly more than one half.",
         "power of the excess log loss with which excess mistakes fall, narrow leads",
         lambda runs: power(runs, "logistic", "narrow"),
         within(0.45, 0.6),
     ),
     Finding(
         "B42",
-        "It is the smoothness and not the logarithm: for the squared error with narrow leads the power is {mean:.2f}, too.",
+        "It is not the logarithm: for the squared error with narrow leads the power is {mean:.2f}, too.",
         "power of the excess squared error with which excess mistakes fall, narrow leads",
         lambda runs: power(runs, "squared", "narrow"),
         within(0.45, 0.6),
