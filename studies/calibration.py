@@ -156,7 +156,7 @@ def looser(runs: Runs, size: int = 64000) -> Effect:
 FINDINGS = (
     Finding(
         "B40",
-        "On a table of a census, from 4 000 to 256 000 answers, excess mistakes fall like the excess log loss to the power {mean:.2f}: about in "
+        "On a table of a census, from 4,000 to 256,000 answers, excess mistakes fall like the excess log loss to the power {mean:.2f}: about in "
         "proportion, where the promise by itself grants the power one half.",
         "power of the excess log loss with which excess mistakes fall",
         lambda runs: power(runs, "logistic", "census"),
@@ -185,7 +185,7 @@ FINDINGS = (
     ),
     Finding(
         "B44",
-        "Two tables of the census that decide alike, from 64 000 answers, get different promises: the log loss allows {mean:.0f} times as many "
+        "Two tables of the census that decide alike, from 64,000 answers, get different promises: the log loss allows {mean:.0f} times as many "
         "mistakes as the hinge, each at the excess that it has.",
         "mistakes allowed by the log loss over those allowed by the hinge",
         looser,
