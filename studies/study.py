@@ -13,16 +13,17 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-NAMES = (
+NAMES = (  # every study, by chapters
     "impostor",
+    "calibration",
     "ramp",
     "label_smoothing",
     "quantization",
+    "learning",
     "balancing",
     "opportunity_cost",
     "mountain_car",
-    "learning",
-)  # every study, by chapters
+)
 
 Settings = dict[str, Any]
 Numbers = Mapping[str, float]

@@ -65,6 +65,9 @@ def test_the_critical_noise_puts_the_penalisers_on_the_line() -> None:
 def test_numbers_of_the_ledger() -> None:
     assert LEDGER["C09"].measure().details["margin_of_the_penalisers"] == pytest.approx(-0.1055, abs=5e-5)
     assert LEDGER["C26"].measure().value == pytest.approx(0.13081, abs=5e-6)
+    least = LEDGER["C26"].measure().details  # at θ = 0.01, the nearest to a coin flip that is looked at
+    assert least["least_price_of_a_wrong_sign_from_η_505_on_hinge"] == pytest.approx(0.01, abs=1e-9)
+    assert least["the_same_of_the_log_loss"] == pytest.approx(0.01**2 / 2 + 0.01**4 / 12, abs=1e-9)
     found = LEDGER["C27"].measure()
     assert found.value == pytest.approx(0.0999, abs=5e-5)
     assert found.details["ψ_at_one_tenth"] == pytest.approx(0.005008, abs=5e-7)

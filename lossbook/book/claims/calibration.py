@@ -153,10 +153,10 @@ def guarantee(seed: int) -> Measurement:
 @claim(
     "C26",
     statement="Standard convex losses such as the hinge and cross-entropy are classification-calibrated.",
-    verdict="conditional",
-    corrected="A convex margin loss is calibrated exactly when it has a negative slope at 0. Hinge, logistic and exponential do, and so does the "
-    "squared error; the perceptron loss does not. With three classes or more cross-entropy is consistent, and the hinges of Crammer-Singer and "
-    "Weston-Watkins are not.",
+    verdict="holds",
+    corrected="They are, for two classes. A convex margin loss is calibrated exactly when it has a slope at 0 and that slope is negative: hinge, "
+    "logistic and exponential loss, and the squared error too, but not the perceptron loss. With three classes or more cross-entropy is consistent, "
+    "and the hinges of Crammer-Singer and Weston-Watkins are not.",
     chapter="calibration",
     references=("bartlett2006convexity", "tewari2007consistency", "lee2004multicategory"),
     quantity="ψ(1/2) of the logistic loss, by search",
@@ -166,7 +166,8 @@ def which_are_calibrated(seed: int) -> Measurement:
     psi = {name: float(psi_transform(margins.LOSSES[name], half)) for name in ("hinge", *SMOOTH, "perceptron")}
     closed = {"hinge": half, "exponential": 1 - math.sqrt(1 - half**2), "squared": half**2, "perceptron": 0.0}
     agree = all(abs(psi[name] - value) < 1e-6 for name, value in closed.items())
-    calibrated = [calibration_check(margins.LOSSES[name]).is_calibrated for name in psi]
+    checks = {name: calibration_check(margins.LOSSES[name]) for name in psi}
+    calibrated = [check.is_calibrated for check in checks.values()]
     nobody_above_half = torch.tensor([0.4, 0.3, 0.3], dtype=torch.float64)
     pairs: tuple[tuple[Rule, list[float]], ...] = (("crammer_singer", [0.4, 0.3, 0.3]), ("weston_watkins", [0.4, 0.35, 0.25]))
     fail = [not optimal_scores(torch.tensor(probs, dtype=torch.float64), rule=rule).is_consistent for rule, probs in pairs]
@@ -177,6 +178,8 @@ def which_are_calibrated(seed: int) -> Measurement:
         (1.5 * math.log(1.5) + 0.5 * math.log(0.5)) / 2,  # [(1+θ)ln(1+θ) + (1-θ)ln(1-θ)]/2
         1e-6,
         conditions=agree and calibrated == [True] * 4 + [False] and all(fail) and all(succeed),
+        least_price_of_a_wrong_sign_from_η_505_on_hinge=checks["hinge"].smallest_gap,
+        the_same_of_the_log_loss=checks["logistic"].smallest_gap,
         hinge=psi["hinge"],
         exponential=psi["exponential"],
         squared_error=psi["squared"],
@@ -202,8 +205,9 @@ def _inverse_of_the_series(excess: float) -> float:
     statement="For cross-entropy the excess loss of a mistake shrinks quadratically with the point's difficulty, ψ(r) ≈ r²/2, and this rapid "
     "decay is the mark of a well-behaved surrogate.",
     verdict="false",
-    corrected="Near a coin flip (r = |2η - 1| small, a hard point) a wrong decision may cost only ψ(r) ≈ r²/2 nats of excess log loss. So the excess "
-    "error can be as large as √(2 × excess log loss); the hinge, ψ(r) = r, gives a linear guarantee. The quadratic is the price of smoothness.",
+    corrected="The formula holds, with r = |2η - 1|, the lead of the likelier answer: 0 at a coin flip. But ψ bounds the loss from below, so its "
+    "decay is no virtue: a wrong decision may cost only r²/2 nats of excess log loss, and the excess error can be as large as "
+    "√(2 × excess log loss). The hinge, ψ(r) = r, promises in proportion. The square is the price of a curve that bends at 0.",
     chapter="calibration",
     references=("bartlett2006convexity", "frongillo2021surrogate", "mao2024universal", "tsybakov2004optimal"),
     quantity="excess error that an excess log loss of 0.005 nats allows",
