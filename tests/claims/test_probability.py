@@ -99,6 +99,6 @@ def test_x08_no_other_cut_has_a_lower_balanced_error() -> None:
 def test_x10_by_hand() -> None:
     details = LEDGER["X10"].measure().details
     # Two classes at gap 0: sparsemax is (1/2, 1/2), so the loss is 0 − ½·½ + ½ − 0 = 1/4.
-    assert details["loss_at_gap_0"] == pytest.approx(0.25, abs=1e-12)
-    assert details["loss_at_gap_1"] == 0.0
+    assert details["loss_at_lead_0"] == pytest.approx(0.25, abs=1e-12)
+    assert details["loss_at_lead_1"] == 0.0
     assert details["generalized_at_q_half"] == pytest.approx(2 * (1 - math.sqrt(0.1)), abs=1e-12)
