@@ -141,7 +141,7 @@ FINDINGS = (
     ),
     Finding(
         "B77",
-        "A hinge weighted nine to one costs {mean:.3f} more than the logistic line at its threshold.",
+        "Where a miss costs nine, a hinge weighted nine to one costs {mean:.3f} more than the logistic line at its threshold.",
         f"cost of the weighted hinge minus that of the logistic line at the threshold, {TUMOUR}",
         lambda runs: runs.difference("cost", "hinge, weighted", "logistic, threshold", miss=9),
         above(0),
