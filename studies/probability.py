@@ -125,16 +125,16 @@ TUMOUR = "in false alarms a tumour"
 FINDINGS = (
     Finding(
         "B75",
-        "Where a missed cancer costs nine false alarms, the logistic line at its threshold of one tenth saves {mean:.2f} a tumour against a cut at one "
-        "half, over splits of these tumours.",
+        "Where a missed cancer costs nine false alarms, the logistic line at its threshold of one tenth saves {mean:.2f} a tumour against a cut at "
+        "one half, over splits of these tumours.",
         f"cost at one half minus cost at the threshold, {TUMOUR}",
         lambda runs: runs.difference("cost", "logistic, one half", "logistic, threshold", miss=9),
         above(0),
     ),
     Finding(
         "B76",
-        "At this price the hinge's score, squashed by a sigmoid and cut at the threshold, costs {mean:.2f} more than the logistic line there, with the "
-        "ridge that suits it best.",
+        "At this price the hinge's score, squashed by a sigmoid and cut at the threshold, costs {mean:.2f} more than the logistic line there, with "
+        "the ridge that suits it best.",
         f"cost of the squashed hinge minus that of the logistic line at the threshold, {TUMOUR}",
         lambda runs: runs.difference("cost", "hinge, squashed", "logistic, threshold", miss=9),
         above(0),
@@ -148,16 +148,16 @@ FINDINGS = (
     ),
     Finding(
         "B78",
-        "Once a miss costs no more than a false alarm, the hinge weighted nine to one costs {mean:.2f} more than the logistic line, which needs no more "
-        "than a new threshold.",
+        "Once a miss costs no more than a false alarm, the hinge weighted nine to one costs {mean:.2f} more than the logistic line, which needs no "
+        "more than a new threshold.",
         f"cost of the hinge weighted for 9 minus that of the logistic line at the threshold, with a miss at 1, {TUMOUR}",
         lambda runs: runs.difference("cost", "hinge, weighted for 9", "logistic, threshold", miss=1),
         above(0),
     ),
     Finding(
         "B79",
-        "No probability is needed where labelled examples are at hand: with a miss at nine, the hinge's score, cut where the half that was learned from "
-        "pays least, costs at most a hundredth more than the logistic line at its threshold: the difference is {low:.3f} to {high:.3f}.",
+        "No probability is needed where labelled examples are at hand: with a miss at nine, the hinge's score, cut where the half that was learned "
+        "from pays least, costs at most a hundredth more than the logistic line at its threshold: the difference is {low:.3f} to {high:.3f}.",
         f"cost of the hinge with its own cut minus that of the logistic line at the threshold, {TUMOUR}",
         lambda runs: runs.difference("cost", "hinge, own cut", "logistic, threshold", miss=9),
         below(0.01),

@@ -73,7 +73,7 @@ def test_c18_the_line_that_misses_the_middle_and_the_shares_that_were_drawn() ->
 
 def test_c18_a_loss_that_is_not_proper_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     smoothed = claims.crossentropy.binary_cross_entropy
-    monkeypatch.setattr(claims.crossentropy, "binary_cross_entropy", lambda s, t: smoothed(s, t, label_smoothing=0.2))
+    monkeypatch.setattr(claims.crossentropy, "binary_cross_entropy", lambda s, targets: smoothed(s, targets, label_smoothing=0.2))
     assert not claims.learns_the_probability(0).holds
 
 
@@ -97,9 +97,11 @@ def test_c19_the_weighted_hinge_in_closed_form() -> None:
 
     least = minimize(lambda line: 0.5 * (9 * hinge(line[0] + line[1], line[0]) + hinge(line[0] - line[1], line[0])), [1.0, 1.0], method="Nelder-Mead")
     cut = -least.x[1] / least.x[0]
-    assert LEDGER["C19"].measure().details["weighted_hinge_in_the_long_run"] == pytest.approx(0.5 * (norm.sf(cut, -1) + 9 * norm.cdf(cut, 1)), abs=1e-4)
-    # Near slope 0 with intercept 1 + (a − 1) w the objective is 1 + (w / 2) (c (φ(a) − a Φ(−a)) + a − 2) but for what vanishes faster. The bracket is
-    # least where Φ(−a) = 1 / c, and c φ(a) − 2 there: slope 0 is the minimum if that is above 0.
+    assert LEDGER["C19"].measure().details["weighted_hinge_in_the_long_run"] == pytest.approx(
+        0.5 * (norm.sf(cut, -1) + 9 * norm.cdf(cut, 1)), abs=1e-4
+    )
+    # Near slope 0 with intercept 1 + (a − 1) w the objective is 1 + (w / 2) (c (φ(a) − a Φ(−a)) + a − 2) but for what vanishes faster. The bracket
+    # is least where Φ(−a) = 1 / c, and c φ(a) − 2 there: slope 0 is the minimum if that is above 0.
     assert 19 * norm.pdf(norm.isf(1 / 19)) > 2 > 9 * norm.pdf(norm.isf(1 / 9))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from decimal import Decimal, localcontext
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -77,7 +78,9 @@ def stays_positive(seed: int) -> Measurement:
         logarithm = float(losses[1000].log10())
     # What a computer keeps of it: ln(1 + e^-m) rounds to 0 once e^-m is under half the spacing of float32 at 1, 2^-24: m > 24 ln 2 = 16.64.
     steps = torch.arange(0, 30, 0.01, dtype=torch.float32)
-    rounded = crossentropy.cross_entropy(torch.stack([steps, torch.zeros_like(steps)], 1), torch.zeros(len(steps), dtype=torch.long), reduction="none")
+    rounded = crossentropy.cross_entropy(
+        torch.stack([steps, torch.zeros_like(steps)], 1), torch.zeros(len(steps), dtype=torch.long), reduction="none"
+    )
     first_zero = float(steps[rounded == 0].min())
     binary = float(crossentropy.binary_cross_entropy(torch.tensor(20.0), torch.tensor(1.0)))
     conditions = all(value > 0 for value in (*losses.values(), *nudges.values())) and abs(first_zero - 24 * math.log(2)) < 0.05 and binary > 0
@@ -153,7 +156,7 @@ def learns_the_probability(seed: int) -> Measurement:
     generator = torch.Generator().manual_seed(seed)
     truth = torch.tensor([0.02, 0.3, 0.6, 0.9, 0.99], dtype=FLOAT)
     shares = (torch.rand(5, 20_000, generator=generator, dtype=FLOAT) < truth[:, None]).to(FLOAT).mean(1)
-    learned = torch.stack([minimise_scalar(lambda s, share=share: crossentropy.binary_cross_entropy(s, share)) for share in shares]).sigmoid()
+    learned = torch.stack([minimise_scalar(partial(crossentropy.binary_cross_entropy, targets=share)) for share in shares]).sigmoid()
     # The hinge gets the same answers right, and asks for the score 1 wherever more than half are ill.
     scores = torch.linspace(-3, 3, 6001, dtype=FLOAT)
     hinge = torch.stack([scores[margins.hinge.conditional_risk(share, scores).argmin()] for share in shares])
@@ -192,9 +195,9 @@ def minimise_scalar(objective: Callable[[Tensor], Tensor]) -> Tensor:
     "C19",
     statement="Well-calibrated probabilities are essential when errors have different costs and the decision threshold must be set accordingly.",
     verdict="conditional",
-    corrected="With probabilities the best threshold is c_FP / (c_FP + c_FN), for any costs. They are needed where costs differ from case to case, or "
-    "change and no labelled examples are at hand. With such examples a score that orders the cases rightly can be cut where they cost least. Costs as "
-    "weights in the training of a hinge are no full substitute: a line on two normals is 1 % too dear at nine to one, 24 % at nineteen to one.",
+    corrected="With probabilities the best threshold is c_FP / (c_FP + c_FN), for any costs. They are needed where costs differ from case to case, "
+    "or change and no labelled examples are at hand. With such examples a score that orders the cases rightly can be cut where they cost least. "
+    "Costs as weights in the training of a hinge are no full substitute: a line on two normals is 1 % too dear at nine to one, 24 % at nineteen to one.",
     chapter="probability",
     references=("elkan2001foundations",),
     quantity="expected cost at 9 : 1 of the hinge's score, cut where 4000 draws cost least",
@@ -390,7 +393,7 @@ def logit_adjustment(seed: int) -> Measurement:
     "cross-entropy to absolute error.",
     chapter="probability",
     references=("martins2016softmax", "blondel2020learning", "zhang2018generalized"),
-    quantity="largest difference between the sparsemax loss of two classes and (1 − lead)²/4, for leads from 0 to 1 and 0 beyond",
+    quantity="largest difference between the sparsemax loss of two classes and max(0, 1 − lead)²/4, for leads from 0 to 3",
 )
 def other_entropies(seed: int) -> Measurement:
     gaps = torch.tensor([0.0, 0.5, 0.99, 1.0, 3.0], dtype=FLOAT)
