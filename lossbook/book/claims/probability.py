@@ -197,7 +197,7 @@ def minimise_scalar(objective: Callable[[Tensor], Tensor]) -> Tensor:
     verdict="conditional",
     corrected="With probabilities the best threshold is c_FP / (c_FP + c_FN), for any costs. They are needed where costs differ from case to case, "
     "or change and no labelled examples are at hand. With such examples a score that orders the cases rightly can be cut where they cost least. "
-    "Costs as weights in the training of a hinge are no full substitute: a line on two normals is 1 % too dear at nine to one, 24 % at nineteen to one.",
+    "Costs as weights in a hinge's training are no full substitute: a line on two normals is 1 % too dear at nine to one, 24 % at nineteen to one.",
     chapter="probability",
     references=("elkan2001foundations",),
     quantity="expected cost at 9 : 1 of the hinge's score, cut where 4000 draws cost least",
