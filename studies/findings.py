@@ -103,7 +103,7 @@ def _findings() -> dict[str, Finding]:
             if finding.id in found:
                 raise ValueError(f"Finding {finding.id} stands in {found[finding.id].study} and in {name}.")
             found[finding.id] = Finding(finding.id, finding.sentence, finding.quantity, finding.effect, finding.predicate, name)
-    return dict(sorted(found.items()))
+    return dict(sorted(found.items(), key=lambda item: int(item[0].removeprefix("B"))))
 
 
 @dataclass(frozen=True)
