@@ -101,8 +101,8 @@ STUDY = Study(
 FINDINGS = (
     Finding(
         "B80",
-        "Both trained on all, each at its own best ridge, the hinge makes {mean:.2f} mistakes in a hundred more than the logistic loss: less than half "
-        "of one.",
+        "Both trained on all, each at its own best ridge, the hinge makes {mean:.2f} mistakes in a hundred more than the logistic loss: less than "
+        "half of one.",
         "mistakes of the hinge minus those of the logistic loss, in percent of the tumours held out",
         lambda runs: runs.difference("mistakes", "hinge, all", "logistic, all", easy=0.03, judged="mistakes"),
         within(-0.5, 0.5),
@@ -116,8 +116,8 @@ FINDINGS = (
     ),
     Finding(
         "B82",
-        "Trained on the hinge's support points alone, the logistic loss makes {mean:.1f} mistakes in a hundred more than trained on all, each time at "
-        "the best ridge.",
+        "Trained on the hinge's support points alone, the logistic loss makes {mean:.1f} mistakes in a hundred more than trained on all, each time "
+        "at the best ridge.",
         "mistakes of the logistic loss from the support points minus those from all, in percent of the tumours held out",
         lambda runs: runs.difference("mistakes", "logistic, support", "logistic, all", easy=0.03, judged="mistakes"),
         above(0),
