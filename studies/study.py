@@ -14,6 +14,7 @@ from typing import Any
 
 HERE = Path(__file__).parent
 NAMES = (  # every study, by chapters
+    "surrogates",
     "probability",
     "impostor",
     "calibration",

@@ -11,11 +11,14 @@ from lossbook import margins
 from lossbook.book import claims
 
 
-def test_c02_the_hinge_has_a_kink_and_the_logistic_loss_has_none() -> None:
+def test_c02_no_surrogate_jumps_but_the_hinge_has_a_kink() -> None:
     around = torch.tensor([1 - 1e-9, 1 + 1e-9], dtype=torch.float64)
     assert margins.hinge.derivative(around).tolist() == [-1, 0]
     assert margins.logistic.derivative(around).diff().abs().item() < 1e-8
-    assert [claims.LEDGER["C02"].measure().details[name] for name in ("left", "right")] == pytest.approx([-1, 0], abs=1e-6)
+    found = claims.LEDGER["C02"].measure()
+    assert [found.details[name] for name in ("slope_of_the_hinge_just_below_1", "and_just_above")] == pytest.approx([-1, 0], abs=1e-6)
+    assert found.value == pytest.approx(math.exp(4) * 1e-6, rel=1e-4)  # the steepest of them is the exponential at margin -4
+    assert found.details["of_the_0_1_loss"] == 1
 
 
 def test_c03_slopes_of_the_conditional_risk_vanish_where_the_claim_says() -> None:
@@ -45,9 +48,29 @@ def test_c08_two_minimisers_no_minimiser_and_one() -> None:
     assert claims.LEDGER["C08"].measure().details["logistic_at_10"] == pytest.approx(math.log1p(math.exp(-10)) + math.log1p(math.exp(-20)))
 
 
-def test_c10_signs_and_margins() -> None:
+def test_c08_a_ridge_on_the_weights_alone_leaves_the_intercept_a_range() -> None:
+    from lossbook import linear
+
+    points, signs = torch.tensor([[-1.0], [1.0]], dtype=torch.float64), torch.tensor([-1.0, 1.0], dtype=torch.float64)
+    found = claims.LEDGER["C08"].measure().details["least_where_only_w_is_penalised_at_b_minus_0_4"]
+    for intercept in (-0.4, 0.0, 0.4):
+        start = (torch.tensor([0.5], dtype=torch.float64), torch.tensor(intercept, dtype=torch.float64))
+        fit = linear.fit_linear(points, signs, loss="hinge", l2=2.0, solver="newton", start=start)
+        assert float(fit.objective[0]) == float(fit.objective[-1]) == found  # where it begins is a minimum
+    both = linear.fit_linear(points, signs, loss="hinge", l2=2.0, solver="newton", intercept="regularized")
+    assert float(both.intercept) == pytest.approx(0, abs=1e-6)
+
+
+def test_c10_what_is_right_is_surer() -> None:
+    from scipy.integrate import quad
+    from scipy.stats import norm
+
     assert (margins.zero_one(torch.tensor([-2.0, -0.0, 0.0, 1e-30])) == torch.tensor([1.0, 1.0, 1.0, 0.0])).all()
-    assert set(claims.LEDGER["C10"].measure().details.values()) == {1}  # the same score at 60 and at 99 per cent
+    wrong = norm.cdf(-1.5)  # distances t from the line: φ(t + 1.5) of those that are wrong, φ(t - 1.5) of those that are right
+    surer = quad(lambda t: norm.pdf(t + 1.5) / wrong * norm.sf(t - 1.5) / (1 - wrong), 0, 12)[0]
+    found = claims.LEDGER["C10"].measure()
+    assert found.expected == pytest.approx(surer, abs=1e-3)
+    assert found.details["right_in_the_fifth_of_smallest_scores"] < 0.8 < 0.99 < found.details["in_the_fifth_of_largest"]
 
 
 def test_c11_points_of_the_hinge() -> None:

@@ -2,7 +2,7 @@
 
 >>> from lossbook.book import claims
 >>> claims.LEDGER["C07"].verdict
-'false'
+'conditional'
 >>> round(claims.LEDGER["C07"].measure().value, 4)
 -0.3069
 """

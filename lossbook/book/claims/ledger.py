@@ -252,7 +252,7 @@ def show(claim_id: str, seed: int = 0) -> ClaimBox:
 
     Example:
         >>> show("C07")
-        C07 (false as stated): least height of the logistic loss above the 0-1 loss = -0.3069, expected -0.3069
+        C07 (holds under conditions): least height of the logistic loss above the 0-1 loss = -0.3069, expected -0.3069
     """
     found = LEDGER[claim_id]
     return ClaimBox(found, found.measure(seed))

@@ -31,23 +31,24 @@ def side_slopes(loss: MarginLoss, at: float, h: float = 1e-6) -> tuple[float, fl
 @claim(
     "C02",
     statement="The 0-1 loss is replaced by smoother surrogate losses.",
-    verdict="conditional",
-    corrected="The surrogates are continuous and usually convex. The logistic, exponential and squared losses are smooth as well; the hinge and "
-    "the ramp have kinks.",
+    verdict="holds",
+    corrected="The 0-1 loss is replaced by smoother surrogate losses.",
     chapter=CHAPTER,
     references=("bartlett2006convexity",),
-    quantity="slope of the hinge just left of margin 1, minus the slope just right of it",
+    quantity="largest change of hinge, logistic, exponential, squared or ramp loss between margins 1e-6 apart, within ±4",
 )
 def smoother(seed: int) -> Measurement:
-    left, right = side_slopes(margins.hinge, 1.0)
-    points = [0.0, 1.0, *torch.randn(50, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).tolist()]
-
-    def bend(loss: MarginLoss) -> float:
-        return max(abs(b - a) for a, b in (side_slopes(loss, point) for point in points))
-
-    smooth = {name: bend(LOSSES[name]) for name in ("logistic", "exponential", "squared")}  # slopes 1e-6 apart differ by φ''(m) 1e-6
-    conditions = max(smooth.values()) < 1e-3 and bend(margins.ramp) > 0.99
-    return measured(left - right, -1, 1e-6, conditions=conditions, left=left, right=right, ramp=bend(margins.ramp), **smooth)
+    h = 1e-6
+    drawn = 8 * torch.rand(100_000, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) - 4
+    left = torch.cat([torch.tensor([-4.0, -h / 2, 0.0, 1 - h, 1 - h / 2, 1.0], dtype=torch.float64), drawn])
+    names = ("hinge", "logistic", "exponential", "squared", "ramp")
+    jumps = {name: float((LOSSES[name](left + h) - LOSSES[name](left)).abs().max()) for name in names}
+    before, after = side_slopes(margins.hinge, 1.0)
+    step = float((margins.zero_one(left + h) - margins.zero_one(left)).abs().max())
+    conditions = step == 1 and after - before > 0.99  # smoother, not smooth: the hinge has a kink
+    return measured(
+        max(jumps.values()), 0, 1e-4, conditions=conditions, of_the_0_1_loss=step, slope_of_the_hinge_just_below_1=before, and_just_above=after
+    )
 
 
 @claim(
@@ -81,10 +82,10 @@ def distinct(seed: int) -> Measurement:
 @claim(
     "C07",
     statement="A surrogate is an upper bound on the 0-1 loss.",
-    verdict="false",
-    corrected="A surrogate is usually a convex function of the margin that, after scaling, lies above the 0-1 loss: hinge, exponential, "
-    "squared, logistic in base 2. The natural-log logistic loss does not, for it is ln 2 < 1 at margin 0; and what makes a convex "
-    "surrogate work is φ'(0) < 0, not the bound.",
+    verdict="conditional",
+    corrected="Hinge, exponential and squared loss are upper bounds as they stand, and the logistic loss is one times 1/ln 2, that is, in base 2; "
+    "with the natural logarithm it dips under the step. Every surrogate that is nowhere negative and leads to the best decisions has such a factor, "
+    "but not every bound leads there.",
     chapter=CHAPTER,
     references=("bartlett2006convexity",),
     quantity="least height of the logistic loss above the 0-1 loss",
@@ -108,7 +109,6 @@ def upper_bound(seed: int) -> Measurement:
         dips_to=float(below.max()),
         logistic_base_2=height["logistic2"],
         hinge=height["hinge"],
-        sigmoid=height["sigmoid"],
         best_score_of_a_bound_that_fails=undecided,
     )
 
@@ -121,12 +121,19 @@ def descend(function: MarginLoss, weight: float, ridge: float, steps: int = 4000
     return weight
 
 
+def penalised(weight: float, intercept: float) -> float:
+    """Mean hinge loss of w x + b on the points -1 (negative) and +1 (positive), plus the ridge (λ/2) w² with λ = 2."""
+    signs = torch.tensor([-1.0, 1.0], dtype=torch.float64)
+    return float(margins.hinge(signs * (weight * signs + intercept)).mean()) + weight**2
+
+
 @claim(
     "C08",
-    statement="A convex surrogate is smooth, a bowl with only one global minimum.",
-    verdict="false",
-    corrected="Convex means that every local minimum is global. There may be many minimisers (hinge) or none (logistic on separable data); a "
-    "ridge term makes it exactly one. The hinge is convex and not smooth.",
+    statement="Ideally a surrogate is convex, shaped like a bowl with only one global minimum, and smooth.",
+    verdict="conditional",
+    corrected="Where the score is linear in what is learned, convex means that every local minimum is global. One lowest place takes more: the hinge "
+    "may have many, the logistic loss none where a line separates the data. A ridge on all that is learned makes it exactly one; on the weights "
+    "alone it makes these one, and the hinge's intercept may still have a range. The hinge is convex and not smooth.",
     chapter=CHAPTER,
     references=("bartlett2006convexity", "boyd2004convex"),
     quantity="hinge loss of w = 2 and of w = 3 on the points 1 and 2, both +1, added up",
@@ -139,9 +146,31 @@ def one_minimum(seed: int) -> Measurement:
     # With a ridge of 0.1 the hinge's only minimiser is w = 1: 0.1 w - 1 < 0 just left of it, 0.1 w > 0 right of it.
     ends = [descend(margins.hinge, start, ridge=0.1) for start in (-5.0, 0.0, 5.0)]
     one = max(abs(end - 1) for end in ends) < 0.01
+    # An intercept without a penalty: the mean margin is w, so the objective is at least 1 - w + w², and that at least 3/4, its value at w = 1/2.
+    range_of_b = [penalised(0.5, intercept) for intercept in (-0.4, 0.0, 0.4)]
+    around = torch.randn(1000, 2, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).tolist()
+    many = max(range_of_b) - min(range_of_b) < 1e-12 and all(penalised(*place) >= range_of_b[0] - 1e-12 for place in around)
     left, right = side_slopes(margins.hinge, 1.0)
-    conditions = unattained and one and right - left > 0.99
-    return measured(two + three, 0, 0, conditions=conditions, logistic_at_10=logistic[1], logistic_at_100=logistic[2], minimiser_with_a_ridge=ends[1])
+    conditions = unattained and one and many and right - left > 0.99
+    return measured(
+        two + three,
+        0,
+        0,
+        conditions=conditions,
+        logistic_at_10=logistic[1],
+        logistic_at_100=logistic[2],
+        minimiser_with_a_ridge=ends[1],
+        least_where_only_w_is_penalised_at_b_minus_0_4=range_of_b[0],
+        and_at_b_0_4=range_of_b[2],
+    )
+
+
+def right_is_surer() -> float:
+    """The chance that the line x₁ = 0 is further from a case that it gets right than from one that it gets wrong, both drawn from the clouds."""
+    distance = grid(0, 9, 1e-3)
+    right, wrong = (torch.exp(-((distance - centre) ** 2) / 2) for centre in (SEPARATION, -SEPARATION))
+    nearer = (right.cumsum(0) - right / 2) / right.sum()
+    return float(((1 - nearer) * wrong).sum() / wrong.sum())
 
 
 @claim(
@@ -151,18 +180,32 @@ def one_minimum(seed: int) -> Measurement:
     corrected="A positive margin means a correct classification, and a larger margin a more confident one.",
     chapter=CHAPTER,
     references=("bartlett2006convexity",),
-    quantity="of 10000 random scores, those whose sign is right exactly if the margin is positive",
+    quantity="chance that a case which a trained SVM gets right has a larger score, without its sign, than one which it gets wrong",
 )
 def margin_sign(seed: int) -> Measurement:
+    from sklearn.svm import SVC
+
     generator = torch.Generator().manual_seed(seed)
-    scores = torch.randn(10_000, generator=generator, dtype=torch.float64)
-    signs = 2 * torch.randint(0, 2, (10_000,), generator=generator) - 1
-    right = torch.where(scores > 0, 1, -1) == signs
-    agree = int((right == (margins.zero_one(signs * scores) == 0)).sum())
-    # The order is all there is to it: the score that the hinge wants is the same for a 60 % and for a 99 % case.
-    hinge = [float(margins.hinge.minimizer(eta)) for eta in (0.6, 0.99)]
-    falling = bool((margins.logistic(grid(-5, 5, 0.01)).diff() < 0).all())
-    return measured(agree, 10_000, 0, conditions=falling, hinge_score_at_60_percent=hinge[0], hinge_score_at_99_percent=hinge[1])
+    train, test = cloud(400, SEPARATION, generator), cloud(20_000, SEPARATION, generator)
+    svm = SVC(kernel="linear", C=1).fit(train.features.numpy(), train.signs.numpy())
+    right = torch.from_numpy(svm.predict(test.features.numpy())) == test.signs
+    scores = torch.from_numpy(svm.decision_function(test.features.numpy()))
+    otherwise = int((right != (test.signs * scores > 0)).sum())  # the label that is given against the sign of the margin
+    ranks = scores.abs().argsort().argsort().double() + 1
+    surer = float((ranks[right].sum() - right.sum() * (right.sum() + 1) / 2) / (right.sum() * (~right).sum()))  # Mann-Whitney
+    fifths = [float(share.double().mean()) for share in right[scores.abs().argsort()].chunk(5)]
+    # 20 000 cases hold some 1300 mistakes: a spread of 0.004; the line is learned, and a little off.
+    conditions = otherwise == 0 and fifths[0] < fifths[1] < fifths[2] < fifths[4]
+    return measured(
+        surer,
+        right_is_surer(),
+        0.03,
+        conditions=conditions,
+        cases_in_which_the_margin_has_another_sign_than_the_verdict=otherwise,
+        right_in_the_fifth_of_smallest_scores=fifths[0],
+        in_the_middle_fifth=fifths[2],
+        in_the_fifth_of_largest=fifths[4],
+    )
 
 
 @claim(
@@ -172,15 +215,19 @@ def margin_sign(seed: int) -> Measurement:
     corrected="The hinge loss max(0, 1 - m) is zero from margin 1 on and grows linearly below it.",
     chapter=CHAPTER,
     references=("cortes1995support",),
-    quantity="largest deviation from 0 at margins from 1 on, and from 1 - m below",
+    quantity="largest loss at margins from 1 on, and largest distance from a straight line below",
 )
 def hinge_shape(seed: int) -> Measurement:
-    above, below = grid(1, 9, 0.01), grid(-9, 0.99, 0.01)
-    deviation = torch.cat([margins.hinge(above), margins.hinge(below) - (1 - below)]).abs().max()
-    slopes = margins.hinge(below).diff() / below.diff()
-    slope_above = float(margins.hinge.derivative(above).abs().max())
-    conditions = bool((slopes + 1).abs().max() < 1e-9) and slope_above == 0
-    return measured(float(deviation), 0, 0, conditions=conditions, slope_below=float(slopes.mean()), slope_above=slope_above)
+    above, below = grid(1, 9, 0.01), grid(-9, 1, 0.01)
+    loss = margins.hinge(below)
+    chord = loss[0] + (loss[-1] - loss[0]) * (below - below[0]) / (below[-1] - below[0])  # the line through its ends
+    deviation = max(float(margins.hinge(above).abs().max()), float((loss - chord).abs().max()))
+    everywhere = torch.cat([below, above])
+    against = -torch.ones_like(everywhere)  # torch's own hinge, max(0, 1 - m) where its target is -1
+    others = torch.nn.functional.hinge_embedding_loss(everywhere, against, margin=1.0, reduction="none")
+    slope_below, slope_above = float((loss[-1] - loss[0]) / (below[-1] - below[0])), float(margins.hinge.derivative(above).abs().max())
+    conditions = bool(torch.equal(others, margins.hinge(everywhere))) and slope_above == 0 and abs(slope_below + 1) < 1e-12
+    return measured(deviation, 0, 1e-12, conditions=conditions, slope_below=slope_below, slope_above=slope_above)
 
 
 def hinge_line(features: Tensor, signs: Tensor, *, tol: float = 1e-10) -> Tensor:
