@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import cache, lru_cache
 from typing import NamedTuple
 
@@ -34,15 +35,15 @@ def run(arm: str, seed: int, *, case: str, knob: float, cut: float, temperature:
             Bayes, for decisions": a normal law for each feature and class, as if features were independent. The two arms of a method differ in what
             chooses the knob. "neighbours, another cut" may also choose where it decides, "naive Bayes, tempered" how bold it is.
         seed: Of the halves and of the training sets.
-        case: What is told apart, and from how many examples: "tumours, 40" or "tumours, 100", malignant or not; "nines, 100", scanned digits, a nine or
-            not; "spam, 200", messages by which common words they hold; "incomes, 400", people of a census, above 50 000 dollars or not.
+        case: What is told apart, and from how many examples: "tumours, 40" or "tumours, 100", malignant or not; "nines, 100", scanned digits, a nine
+            or not; "spam, 200", messages by which common words they hold; "incomes, 400", people of a census, above 50 000 dollars or not.
         knob: k; or what is added to every variance, in units of the largest.
         cut: From which estimate on the decision is "one".
         temperature: What the log odds are divided by.
 
     Returns:
-        `squared`: the mean squared distance of the estimates from the labels; `bias_squared` and `variance`: its two parts; `mistakes` in percent, and
-        of these `misses` (ones called zeros) and `alarms` (zeros called ones), in percent of all; `cost`: what chooses the settings.
+        `squared`: the mean squared distance of the estimates from the labels; `bias_squared` and `variance`: its two parts; `mistakes` in percent,
+        and of these `misses` (ones called zeros) and `alarms` (zeros called ones), in percent of all; `cost`: what chooses the settings.
     """
     split = drawn(case, seed)
     if arm.startswith("neighbours"):
@@ -80,7 +81,8 @@ def drawn(case: str, seed: int) -> Split:
     features, labels = table(case)
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(labels), generator=generator)
-    middle, sets = len(order) // 2, []
+    middle = len(order) // 2
+    sets: list[tuple[Tensor, Tensor]] = []
     rest = order[middle : middle + JUDGED]
     while len(sets) < SETS:
         train = order[torch.randperm(middle, generator=generator)[: SIZES[case]]]
@@ -114,14 +116,14 @@ def table(case: str) -> tuple[Tensor, Tensor]:
 
 
 FOR_ESTIMATES = ("neighbours, for estimates", "naive Bayes, for estimates", "naive Bayes, tempered")
-PLAIN = {"cut": (0.5,), "temperature": (1.0,)}
-TUNED = {
-    "neighbours, for estimates": PLAIN | {"knob": NEIGHBOURS},
-    "neighbours, for decisions": PLAIN | {"knob": NEIGHBOURS},
-    "neighbours, another cut": PLAIN | {"knob": (3, 5, 7, 11), "cut": (0.1, 0.3, 0.5, 0.7)},
-    "naive Bayes, for estimates": PLAIN | {"knob": FLOORS},
-    "naive Bayes, for decisions": PLAIN | {"knob": FLOORS},
-    "naive Bayes, tempered": PLAIN | {"knob": (0.003, 0.03, 0.3, 3.0), "temperature": (1.0, 3.0, 9.0, 27.0)},
+PLAIN: Mapping[str, Sequence[float]] = {"cut": (0.5,), "temperature": (1.0,)}
+TUNED: Mapping[str, Mapping[str, Sequence[float]]] = {
+    "neighbours, for estimates": {**PLAIN, "knob": NEIGHBOURS},
+    "neighbours, for decisions": {**PLAIN, "knob": NEIGHBOURS},
+    "neighbours, another cut": {**PLAIN, "knob": (3, 5, 7, 11), "cut": (0.1, 0.3, 0.5, 0.7)},
+    "naive Bayes, for estimates": {**PLAIN, "knob": FLOORS},
+    "naive Bayes, for decisions": {**PLAIN, "knob": FLOORS},
+    "naive Bayes, tempered": {**PLAIN, "knob": (0.003, 0.03, 0.3, 3.0), "temperature": (1.0, 3.0, 9.0, 27.0)},
 }
 
 STUDY = Study(
@@ -181,8 +183,8 @@ FINDINGS = (
     ),
     Finding(
         "B89",
-        "Is a scanned digit a nine? Naive Bayes with what it adds to the variances chosen for the squared error makes {low:.1f} to {high:.1f} mistakes "
-        "in a hundred more than with the same knob chosen for mistakes.",
+        "Is a scanned digit a nine? Naive Bayes with what it adds to the variances chosen for the squared error makes {low:.1f} to {high:.1f} "
+        "mistakes in a hundred more than with the same knob chosen for mistakes.",
         "mistakes of naive Bayes chosen for estimates minus those of naive Bayes chosen for decisions, in percent of the digits",
         lambda runs: runs.difference("mistakes", BAYES, "naive Bayes, for decisions", comparisons=2 * len(SIZES), case="nines, 100"),
         above(0),

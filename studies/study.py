@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-NAMES = ("impostor", "mismatch", "ramp", "label_smoothing", "quantization", "balancing", "opportunity_cost", "mountain_car")  # every study, by chapters
+NAMES = ("impostor", "mismatch", "ramp", "label_smoothing", "quantization", "balancing", "opportunity_cost", "mountain_car")  # by chapters
 
 Settings = dict[str, Any]
 Numbers = Mapping[str, float]
