@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lossbook.book import data
 from lossbook.consistency import estimate_report
-from studies import Effect, Finding, Runs, Study, above, paired, within
+from studies import Effect, Finding, Runs, Study, above, paired, unclear, within
 
 SIZES = {"tumours, 40": 40, "tumours, 100": 100, "nines, 100": 100, "spam, 200": 200, "incomes, 400": 400}
 SETS, JUDGED, COMMON, MOST = 10, 1000, 25, 31
@@ -136,7 +136,7 @@ STUDY = Study(
     tuned=TUNED,
     least="cost",
     tuning_seeds=range(100, 108),
-    seeds=range(40),
+    seeds=range(200, 240),
     end="Nothing is trained in steps: neighbours vote, and naive Bayes takes means and variances.",
     ended=lambda numbers: True,
 )
@@ -175,11 +175,11 @@ FINDINGS = (
     ),
     Finding(
         "B88",
-        "A cut of their own does not undo it: neighbours that decide from the share of votes that is best in other halves still make {low:.1f} to "
-        "{high:.1f} mistakes in a hundred more than naive Bayes.",
+        "Whether a cut of their own undoes it is not clear: neighbours that decide from the share of votes that is best in other halves make "
+        "{low:.2f} to {high:.2f} mistakes in a hundred more than naive Bayes.",
         "mistakes of neighbours with another cut minus those of naive Bayes, in percent of the tumours",
         lambda runs: runs.difference("mistakes", "neighbours, another cut", BAYES, comparisons=len(SIZES), case="tumours, 40"),
-        above(0),
+        unclear(),
     ),
     Finding(
         "B89",
