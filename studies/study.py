@@ -17,6 +17,7 @@ NAMES = (  # every study, by chapters
     "surrogates",
     "probability",
     "impostor",
+    "mismatch",
     "calibration",
     "ramp",
     "label_smoothing",
