@@ -9,12 +9,12 @@ from functools import cache
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from lossbook import crossentropy, linear, reliability
+from lossbook import linear, reliability
 from lossbook.book import data
 from lossbook.book.claims.label_smoothing import logistic_sample
-from lossbook.book.training import train
 from studies import Effect, Finding, Runs, Study, above, paired, unclear
 
 DIMENSION, LITTLE = 10, 1e-6  # of the line; and a ridge that only keeps separable samples from running away
@@ -101,22 +101,22 @@ def network(sample: Case, seed: int, epsilon: float, l2: float, steps: int) -> t
     first = (torch.randn(inputs, HIDDEN, generator=generator) * (2 / inputs) ** 0.5).requires_grad_()
     last = (torch.randn(HIDDEN, classes, generator=generator) / HIDDEN**0.5).requires_grad_()
     shifts = [torch.zeros(HIDDEN, requires_grad=True), torch.zeros(classes, requires_grad=True)]
+    layers = [first, last, *shifts]
 
     def logits(features: Tensor) -> Tensor:
-        return torch.relu(features @ first + shifts[0]) @ last + shifts[1]  # type: ignore[no-any-return]
+        return torch.addmm(shifts[1], torch.relu(torch.addmm(shifts[0], features, first)), last)
 
-    def loss() -> Tensor:
-        fit = crossentropy.cross_entropy(logits(sample.features), sample.labels, label_smoothing=epsilon)
+    path = []
+    optimizer = torch.optim.Adam(layers, lr=RATE, fused=True)
+    for step in range(steps):
+        optimizer.param_groups[0]["lr"] = RATE * (1 - step / STEPS)
+        fit = F.cross_entropy(logits(sample.features), sample.labels, label_smoothing=epsilon)
+        penalty = l2 / 2 * (first.square().sum() + last.square().sum())
+        for layer, slope in zip(layers, torch.autograd.grad(fit + penalty, layers), strict=True):
+            layer.grad = slope
+        optimizer.step()
         path.append(float(fit.detach()))
-        rate.step()
-        return fit + l2 / 2 * (first.square().sum() + last.square().sum())  # type: ignore[no-any-return]
-
-    path: list[float] = []
-    optimizer = torch.optim.Adam([first, last, *shifts], lr=RATE)
-    rate = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / (STEPS + 1))
-    optimizer.step()  # of nothing, before the schedule's first
-    train(optimizer, loss, steps=steps)
-    return logits(sample.others).detach(), abs(path[-1] - path[max(-STEPS // 20, -len(path))])
+    return logits(sample.others).detach(), abs(path[-1] - path[max(-STEPS // 20, -steps)])
 
 
 @cache
