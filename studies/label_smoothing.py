@@ -183,6 +183,7 @@ def calibrated(runs: Runs) -> Effect:
 
 
 SQUARED = "squared distance of the probabilities from the truth, smoothing minus ridge"
+LABELS = SQUARED.replace("truth", "labels")
 
 FINDINGS = (
     Finding(
@@ -195,7 +196,8 @@ FINDINGS = (
     ),
     Finding(
         "B46",
-        "To a ridge smoothing adds nothing there: both together come as close to the labels as the ridge alone, to within a thousandth.",
+        "On the same incomes smoothing adds next to nothing to a ridge: both together come as close to the labels as the ridge alone, to within a "
+        "thousandth.",
         "squared distance of the probabilities from the labels, smoothing and ridge minus ridge",
         lambda runs: runs.difference("squared", "smoothing and ridge", "ridge", case="incomes, 1000"),
         within(-0.001, 0.001),
@@ -212,14 +214,14 @@ FINDINGS = (
         "B61",
         "In a small network, trained for 300 steps on a thousand incomes, the ridge comes closer to the labels than smoothing, each at its own best "
         "strength, by {mean:.3f}.",
-        SQUARED,
+        LABELS,
         lambda runs: runs.difference("squared", "smoothing", "ridge", case="incomes, 1000"),
         above(0),
     ),
     Finding(
         "B62",
         "In the same network on two hundred digits the ridge comes closer, too, by {mean:.4f}.",
-        SQUARED,
+        LABELS,
         lambda runs: runs.difference("squared", "smoothing", "ridge", case="digits, 200"),
         above(0),
     ),

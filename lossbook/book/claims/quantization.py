@@ -85,7 +85,8 @@ def hinge_is_spared(seed: int) -> Measurement:
     verdict="false",
     corrected="Rounding a margin by at most δ changes either loss by at most δ. The hinge can change by all of δ at margins up to 1 and not at all "
     "from 1 + δ on, where cross-entropy can change by up to about σ(−m)(e^δ − 1): more, and less and less the more confident and right a prediction "
-    "is. What stays large there is that change as a share of the loss, up to about e^δ − 1; and a probability that is rounded to 0 has an infinite loss.",
+    "is. What stays large there is that change as a share of the loss, up to about e^δ − 1; and a probability that is rounded to 0 has an infinite "
+    "loss.",
     chapter=CHAPTER,
     references=("jacob2018quantization",),
     quantity="largest change of cross-entropy at probability 0.99 when the margin is rounded by up to 0.5",
