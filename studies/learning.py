@@ -182,7 +182,7 @@ FINDINGS = (
     ),
     Finding(
         "B51",
-        "More messages buy more than the best ridge: with a thousand in place of a hundred, its log loss on others falls by another {mean:.2f} nats.",
+        "What a ridge can't buy, messages can: with a thousand in place of a hundred, the best ridge's log loss on others is {mean:.2f} nats lower.",
         "held-out log loss with the best ridge, a hundred messages minus a thousand, in nats",
         below_with_more,
         above(0),

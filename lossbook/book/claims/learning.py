@@ -15,8 +15,8 @@ FLOAT = torch.float64
     "C40",
     statement="The gradient of the loss nudges the weights so that the error falls; some updates shrink the weights, others correct a mistake.",
     verdict="conditional",
-    corrected="Without a penalty a small enough step on an example that isn't silent lowers that example's surrogate loss; the count of mistakes may rise "
-    "meanwhile. With an L2 term every step multiplies the weights by a factor and may correct as well; with an L1 term it shrinks each by a "
+    corrected="Without a penalty a small enough step on an example that isn't silent lowers that example's surrogate loss; the count of mistakes "
+    "may rise meanwhile. With an L2 term every step multiplies the weights by a factor and may correct as well; with an L1 term it shrinks each by a "
     "constant.",
     chapter=CHAPTER,
     references=("shalevshwartz2011pegasos", "bottou2018optimization"),
