@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-NAMES = ("impostor", "ramp", "label_smoothing", "quantization", "balancing", "opportunity_cost", "mountain_car")  # every study, by chapters
+# every study, by chapters
+NAMES = ("impostor", "restricted", "ramp", "label_smoothing", "quantization", "balancing", "opportunity_cost", "mountain_car")
 
 Settings = dict[str, Any]
 Numbers = Mapping[str, float]
