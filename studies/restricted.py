@@ -22,7 +22,7 @@ Array = NDArray[np.float64]
 
 TRAINING, CLASSES, FEATURES = 300, 10, 300
 WIDTH = 0.01  # over which a kink is rounded off, in units of the margin
-NEAR = 0.005  # of what all-zero weights cost: as far as the minimum may be
+NEAR = 0.01  # of what all-zero weights cost: as far as the minimum may be
 RIDGES = (10.0, 1.0, 0.1, 1e-2, 1e-3, 1e-4, 1e-5)
 LOSSES = {
     "cross-entropy": crossentropy.cross_entropy,
@@ -225,6 +225,15 @@ def cost_of_a_strong_second(runs: Runs) -> Effect:
     return paired([ours - theirs for ours, theirs in zip(added("Weston-Watkins"), added("Lee-Lin-Wahba"), strict=True)])
 
 
+def lead_lost_by_the_draw(runs: Runs) -> Effect:
+    """By how much the lead of Lee-Lin-Wahba over cross-entropy on cosines is larger with all three labels of an image than with one of them."""
+    leads = [
+        runs.difference("mistakes", "cross-entropy", "Lee-Lin-Wahba", features="300 cosines", labels=labels).each
+        for labels in ("44, 28, 28", "44, 28, 28, one drawn")
+    ]
+    return paired([together - drawn_one for together, drawn_one in zip(*leads, strict=True)])
+
+
 FINDINGS = (
     Finding(
         "B90",
@@ -260,12 +269,10 @@ FINDINGS = (
     ),
     Finding(
         "B94",
-        "On 300 cosines, with a single label an image, drawn with the shares 44, 28 and 28, Lee-Lin-Wahba makes {mean:.0f} mistakes in a hundred "
-        "fewer than the nearest of the other three losses.",
-        "mistakes of the nearest rival minus those of Lee-Lin-Wahba, in percent of digits kept back",
-        lambda runs: runs.lead(
-            "mistakes", "Lee-Lin-Wahba", "cross-entropy", "Crammer-Singer", "Weston-Watkins", features="300 cosines", labels="44, 28, 28, one drawn"
-        ),
+        "A single label an image, drawn with the shares 44, 28 and 28, in place of all three at once takes {mean:.0f} mistakes in a hundred off the "
+        "lead that Lee-Lin-Wahba has over cross-entropy on 300 cosines.",
+        "lead of Lee-Lin-Wahba over cross-entropy with all three labels minus that with one drawn, in percent of digits kept back",
+        lead_lost_by_the_draw,
         above(0),
     ),
 )
