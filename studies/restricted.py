@@ -144,7 +144,7 @@ def sharp(arm: str, scores: Array, split: Split) -> float:
     """The mean loss by the package."""
     centred: Tensor = torch.from_numpy(scores - scores.mean(axis=1, keepdims=True))
     labels = torch.from_numpy(split.labels)
-    return sum(float(share * LOSSES[arm](centred, given)) for share, given in zip(split.shares, labels.T, strict=True))  # type: ignore[operator]
+    return sum(float(share * LOSSES[arm](centred, given)) for share, given in zip(split.shares, labels.T, strict=True))  # type: ignore[operator, misc]
 
 
 def rounded(arm: str, scores: Array, labels: NDArray[np.int64], shares: Array, width: float) -> tuple[float, Array, float]:
