@@ -105,6 +105,7 @@ def truth_of(name: str, size: int) -> Truth:
 
 
 ARMS = ("hinge", "logistic", "squared")
+# The last one is the best for the log loss on the census at 256,000: there people of one answer want infinite scores, and 1e-12 gains 1e-8 nats.
 RIDGES = (10_000, 3000, 1000, 300, 100, 30, 10, 3, 1, 0.3, 0.1, 0.03, 0.01, 0.001, 1e-4, 1e-6)
 
 STUDY = Study(
@@ -121,6 +122,11 @@ STUDY = Study(
     end="Two of three minimisers are formulas, and Newton's method left no slope for the third. All ridges up to 1 give the hinge one table.",
     ended=lambda numbers: numbers["slope"] < NEARLY,
 )
+
+
+def one_ridge(runs: Runs, l2: float) -> Effect:
+    """By seed of the choice, the power of the log loss on the census where all sizes have the same ridge."""
+    return power(Runs([row for row in runs.about["tuning"] if row["l2"] == l2], {}), "logistic", "census")
 
 
 def power(runs: Runs, arm: str, truth: str) -> Effect:
@@ -156,8 +162,8 @@ def looser(runs: Runs, size: int = 64000) -> Effect:
 FINDINGS = (
     Finding(
         "B40",
-        "On a table of a census, from 4,000 to 256,000 answers, excess mistakes fall like the excess log loss to the power {mean:.2f}: about in "
-        "proportion, where the promise by itself grants the power one half.",
+        "On a table of a census, from 4,000 to 256,000 answers and with the ridge chosen afresh for each size, excess mistakes fall like the excess "
+        "log loss to the power {mean:.2f}, where the promise by itself grants the power one half.",
         "power of the excess log loss with which excess mistakes fall",
         lambda runs: power(runs, "logistic", "census"),
         above(0.8),
@@ -178,10 +184,11 @@ FINDINGS = (
     ),
     Finding(
         "B43",
-        "For the hinge the power stays near 1 with narrow leads, at {mean:.2f}, although its tables decide as all the others do.",
-        "power of the excess hinge loss with which excess mistakes fall, narrow leads",
-        lambda runs: power(runs, "hinge", "narrow"),
-        within(0.95, 1.15),
+        "It hangs on the ridge: with one ridge of 1 for all four sizes the power on the census is higher by {mean:.2f} than with one of 0.000001. No "
+        "ridge is chosen for it, so the seeds are those on which others were.",
+        "power of the excess log loss with the ridge 1, minus that with the ridge 0.000001",
+        lambda runs: paired([one - other for one, other in zip(one_ridge(runs, 1).each, one_ridge(runs, 1e-6).each, strict=True)]),
+        above(0.4),
     ),
     Finding(
         "B44",
