@@ -29,5 +29,6 @@ def test_every_table_decides_by_majority(arm: str) -> None:
 
 
 def test_one_ridge_for_all_sizes_the_smaller_the_lower_the_power() -> None:
-    powers = [calibration.one_ridge(read("calibration"), ridge).mean for ridge in calibration.RIDGES]
-    assert powers == sorted(powers, reverse=True)
+    effects = [calibration.one_ridge(read("calibration"), ridge) for ridge in calibration.RIDGES]
+    assert [effect.mean for effect in effects] == sorted([effect.mean for effect in effects], reverse=True)
+    assert all(effect.low > 0.5 for effect in effects)
