@@ -1,4 +1,4 @@
-"""What the chapter calibration says of its study's tables beside the findings: the hinge's scores, and decisions that no loss and no ridge changes."""
+"""What the chapter calibration says of its study beside the findings: the hinge's scores, decisions that no loss and no ridge changes, powers."""
 
 from __future__ import annotations
 
