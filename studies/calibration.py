@@ -218,7 +218,8 @@ FINDINGS = (
     ),
     Finding(
         "B43",
-        "The power of the log loss on the census is the mean of a bend: it is higher by {mean:.2f} from 4,000 to 16,000 answers than from there to 256,000.",
+        "The power of the log loss on the census is the mean of a bend: it is higher by {mean:.2f} from 4,000 to 16,000 answers than from there "
+        "to 256,000.",
         "power of the excess log loss from the first size to the second, minus that from the second to the last",
         bend,
         above(0.2),
