@@ -242,12 +242,13 @@ def _inverse_of_the_series(excess: float) -> float:
 
 @claim(
     "C27",
-    statement="For cross-entropy the excess loss of a mistake shrinks quadratically with the point's difficulty, ψ(r) ≈ r²/2, and this rapid "
-    "decay is the mark of a well-behaved surrogate.",
-    verdict="false",
-    corrected="The formula holds, with r = |2η - 1|, the lead of the likelier answer: 0 at a coin flip. But ψ bounds the loss from below, so its "
-    "decay is no virtue: a wrong decision may cost only r²/2 nats of excess log loss, and the excess error can be as large as "
-    "√(2 × excess log loss). The hinge, ψ(r) = r, promises in proportion. The square is the price of a curve that bends at 0.",
+    statement="For cross-entropy, near the boundary, the excess loss of a mistake shrinks quadratically with the point's difficulty, ψ(r) ≈ r²/2; "
+    "this rapid decay is a sign of a well-behaved surrogate.",
+    verdict="conditional",
+    corrected="The formula holds, with r = |2η - 1|, the lead of the likelier answer: 0 at a coin flip. The square is a sign of a curve that bends "
+    "smoothly at 0, if that is what behaving well means. For the mistakes it is no virtue: ψ bounds the loss from below, so a wrong decision may "
+    "cost only about r²/2 nats of excess log loss, and the excess error can be about as large as √(2 × excess log loss). The hinge, ψ(r) = r, "
+    "promises in proportion.",
     chapter="calibration",
     references=("bartlett2006convexity", "frongillo2021surrogate", "mao2024universal", "tsybakov2004optimal"),
     quantity="excess error that an excess log loss of 0.005 nats allows",
