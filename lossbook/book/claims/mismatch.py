@@ -89,7 +89,11 @@ def variance_helps_on_the_wrong_side(seed: int) -> Measurement:
     share, probability = _coin_outcomes()
     shrunken = [estimate_report(factor * share, ETA, weight=probability) for factor in (0.96, 1.0)]
     # Bias for variance: a factor of 0.96 makes the squared error smaller; 0.96 * 13/25 < 1/2, so 13 heads decide wrongly.
-    trades = shrunken[0].variance < shrunken[1].variance and shrunken[0].squared_error < shrunken[1].squared_error and shrunken[0].error > shrunken[1].error
+    trades = (
+        shrunken[0].variance < shrunken[1].variance
+        and shrunken[0].squared_error < shrunken[1].squared_error
+        and shrunken[0].error > shrunken[1].error
+    )
     # Friedman: 0.4 + 0.2 P(estimate <= 1/2), and (0.5 - 0.45) / 0.01 is five standard deviations.
     expected = 0.4 + 0.2 * 0.5 * math.erfc(-5 / math.sqrt(2))
     return measured(
