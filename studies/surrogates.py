@@ -33,7 +33,8 @@ def run(arm: str, seed: int, *, easy: float, judged: str, l2: float) -> dict[str
     Args:
         arm: A loss, and what it learns from: "hinge, all"; "hinge, support", those tumours of the half that have margin 1 or less under a hinge
             trained on it; "hinge, mapped", all, and a logistic curve with two parameters, fitted to the scores of the same half, that turns a score
-            into log odds (Platt's map); "logistic, all"; "logistic, support"; "logistic, random", as many as these, drawn at random; "squared hinge, all".
+            into log odds (Platt's map); "logistic, all"; "logistic, support"; "logistic, random", as many as these, drawn at random; "squared
+            hinge, all".
         seed: Of the halves, and of what is drawn.
         easy: The ridge of the hinge that says which tumours are easy and which are support points.
         judged: By what an arm chooses its own ridge, "mistakes" or "odds".
