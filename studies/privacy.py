@@ -171,8 +171,8 @@ FINDINGS = (
     ),
     Finding(
         "B171",
-        "Unbiased isn't better: at ε = 2, each stopped at its own best step, the backward correction makes {mean:.1f} mistakes in a hundred more than "
-        "no correction.",
+        "Unbiased isn't better: at ε = 2, each stopped at its own best step, the backward correction makes {mean:.1f} mistakes in a hundred more "
+        "than no correction.",
         "mistakes of the backward correction minus those of plain cross-entropy, in percent",
         lambda runs: runs.difference("mistakes", "backward, stopped", "plain, stopped", epsilon=2.0),
         above(0),
@@ -186,8 +186,8 @@ FINDINGS = (
     ),
     Finding(
         "B173",
-        f"Who doesn't stop finds another order: after {LATE} steps at ε = 2 the backward correction makes {{mean:.0f}} mistakes in a hundred fewer than "
-        "no correction.",
+        f"Who doesn't stop finds another order: after {LATE} steps at ε = 2 the backward correction makes {{mean:.0f}} mistakes in a hundred "
+        "fewer than no correction.",
         f"mistakes of plain cross-entropy after {LATE} steps minus those of the backward correction, in percent",
         lambda runs: runs.difference("late", "plain, stopped", "backward, stopped", epsilon=2.0),
         above(0),

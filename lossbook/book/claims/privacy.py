@@ -46,8 +46,8 @@ def flips_keep_the_promise(seed: int) -> Measurement:
     "C66",
     statement="The strength of the guarantee, ε, and the expected error of the final model trade off directly, and the trade-off can be computed.",
     verdict="holds",
-    corrected="It is so with any finite number of labels. The best decision is the same for every ε > 0, so the price is paid in labels: to estimate the "
-    "share of yes, 1 + 1/(4η(1 − η) sinh²(ε/2)) times as many, which is coth²(ε/2) at η = 1/2 and more everywhere else.",
+    corrected="It is so with finitely many labels. The best decision is the same for every ε > 0, so the price is paid in labels: to estimate "
+    "the share of yes, 1 + 1/(4η(1 − η) sinh²(ε/2)) times as many, which is coth²(ε/2) at η = 1/2 and more everywhere else.",
     chapter="privacy",
     references=("natarajan2013learning", "angluin1988learning"),
     quantity="excess error of a vote of 101 private labels, η = 0.7, ε = 0.5, simulated",
