@@ -1,7 +1,7 @@
 """Three hinges for K classes, and what each of them aims at.
 
 The binary hinge can be carried over to K scores in more than one way. All three below sum or take the worst over the K - 1 wrong classes, and none
-divides by K. They differ in what they converge to: only Lee-Lin-Wahba always leads to the likeliest class. Chapter: calibration.
+divides by K. They differ in what they converge to: only Lee-Lin-Wahba always leads to the likeliest class. Chapter: restricted.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def crammer_singer(
         The mean divides by the number of losses that are not ignored, also under `weight`, and with `sample_weight` by their sum, Σ w l / Σ w;
         `sample_weight=weight[labels]` gives the mean over the class weights met. Where all is ignored it is 0.
 
-    Chapter: calibration.
+    Chapter: restricted.
     """
     seen = _seen(logits, labels, ignore_index, sample_weight, reduction)
     losses = _gaps(seen).amax(dim=class_axis("logits", logits))
@@ -115,7 +115,7 @@ def weston_watkins(
         The mean divides by the number of losses that are not ignored, also under `weight`, and with `sample_weight` by their sum, Σ w l / Σ w;
         `sample_weight=weight[labels]` gives the mean over the class weights met. Where all is ignored it is 0.
 
-    Chapter: calibration.
+    Chapter: restricted.
     """
     seen = _seen(logits, labels, ignore_index, sample_weight, reduction)
     losses = _gaps(seen).sum(dim=class_axis("logits", logits))
@@ -166,7 +166,7 @@ def lee_lin_wahba(
         The mean divides by the number of losses that are not ignored, also under `weight`, and with `sample_weight` by their sum, Σ w l / Σ w;
         `sample_weight=weight[labels]` gives the mean over the class weights met. Where all is ignored it is 0.
 
-    Chapter: calibration.
+    Chapter: restricted.
     """
     seen = _seen(logits, labels, ignore_index, sample_weight, reduction)
     axis = class_axis("logits", logits)
@@ -215,7 +215,7 @@ def optimal_scores(probs: Tensor, *, rule: Rule) -> OptimalScores:
     Reference:
         A. Tewari, P. Bartlett, "On the consistency of multiclass classification methods", 2007. Needs scipy.
 
-    Chapter: calibration.
+    Chapter: restricted.
     """
     check_floating("probs", probs)
     check_ndim("probs", probs, 1, "[K]")

@@ -19,6 +19,7 @@ NAMES = (  # every study, by chapters
     "impostor",
     "mismatch",
     "calibration",
+    "restricted",
     "ramp",
     "label_smoothing",
     "quantization",

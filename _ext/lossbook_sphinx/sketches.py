@@ -141,6 +141,11 @@ def arrow(x: float, y: float, look: str = "") -> str:
     return path([(60, 14), (x, y)], look) + path([head[0], (x, y), head[1]], look)
 
 
+def misled() -> str:
+    """The line that a far point and a puller turn, and the two penalisers on its wrong side."""
+    return path([(4, 52), (116, 8)], "ghost") + path([(30, 68), (30, 4)], "accent") + dot(44, 66) + dot(112, 36) + dot(42, 26, 4, "warm")
+
+
 SKETCHES: dict[str, Callable[[], str]] = {
     "the-cliff": lambda: curve(margins.logistic, "ghost") + step("accent"),
     "surrogates": lambda: step("ghost") + curve(margins.logistic, "warm") + curve(margins.hinge, "accent"),
@@ -148,6 +153,7 @@ SKETCHES: dict[str, Callable[[], str]] = {
     "impostor": lambda: step("ghost") + curve(margins.squared, "warm", right=2.7),
     "mismatch": lambda: path([(60, 7), (60, 66)], "ghost") + curve(bell(-0.25, 0.3), "accent", -2, 2, 4) + curve(bell(0.7, 0.6), "warm", -2, 2, 4),
     "calibration": lambda: path([(4, 7), (116, 65)], "ghost") + curve(lambda r: psi_transform(margins.logistic, r), "accent", 0.0, 1.0, 1.0),
+    "restricted": misled,
     "ramp": lambda: curve(margins.hinge, "ghost") + curve(margins.ramp, "accent"),
     "label-smoothing": lambda: curve(margins.logistic, "ghost", -6, 9) + curve(smoothed, "accent", -6, 9),
     "quantization": lambda: curve(margins.logistic, "ghost") + curve(rounded, "accent"),

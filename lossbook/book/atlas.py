@@ -76,7 +76,7 @@ CHAPTERS: dict[str, tuple[str, ...]] = {  # the chapters in which a loss of the 
     "ramp_minus_one": ("ramp",),
     "sigmoid": ("ramp", "calibration"),
     "savage": (),
-    "unhinged": ("ramp", "calibration"),
+    "unhinged": ("ramp", "restricted"),
     "perceptron": ("surrogates", "calibration", "learning"),
 }
 

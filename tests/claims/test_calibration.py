@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -94,3 +95,21 @@ def test_a_line_that_is_not_the_minimum_is_caught(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(claims, "best_line", lambda name, sample: torch.tensor([1.0, 0.0], dtype=torch.float64))
     for measure in (claims.lands_near, claims.guarantee, claims.restricted_class):
         assert not measure(0).holds
+
+
+def test_the_most_mistakes_within_a_budget_invert_psi() -> None:
+    """ψ is θ for the hinge, θ² for the squared loss, 1 - √(1 - θ²) for the exponential; the grid has steps of 1e-5."""
+    for name, most in [("hinge", 0.01), ("squared", 0.1), ("exponential", math.sqrt(1 - 0.99**2)), ("perceptron", 1.0)]:
+        assert claims.most_mistakes(name, 0.01) == pytest.approx(most, abs=2e-5)
+
+
+def test_a_loss_that_ignores_mistakes_does_not_land_near(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line that is turned round has nearly all wrong: C09 notices."""
+    fit = claims.fit_linear
+
+    def turned(*arguments: Any, **options: Any) -> Any:
+        found = fit(*arguments, **options)
+        return found._replace(weights=-found.weights, intercept=-found.intercept)
+
+    monkeypatch.setattr(claims, "fit_linear", turned)
+    assert not claims.lands_near(0).holds

@@ -105,6 +105,19 @@ def test_c19_the_weighted_hinge_in_closed_form() -> None:
     assert 19 * norm.pdf(norm.isf(1 / 19)) > 2 > 9 * norm.pdf(norm.isf(1 / 9))
 
 
+@pytest.mark.parametrize("miss", [9, 19])
+def test_c19_the_weighted_logistic_line_is_where_its_slopes_vanish(miss: int) -> None:
+    """Slope 2 and intercept ln c: the log-odds of two normals whose positives count c times, and the cut is at -ln(c) / 2, the best one."""
+
+    def pull(x: float) -> float:
+        said = 1 / (1 + math.exp(-2 * x - math.log(miss)))
+        return said * norm.pdf(x, -1) - miss * (1 - said) * norm.pdf(x, 1)
+
+    assert quad(pull, -12, 12)[0] == pytest.approx(0, abs=1e-9)
+    assert quad(lambda x: x * pull(x), -12, 12)[0] == pytest.approx(0, abs=1e-9)
+    assert 0 <= LEDGER["C19"].measure().details[f"weighted_logistic_above_the_best_at_{miss}_to_1"] < 1e-6
+
+
 def test_c19_the_cheapest_cut_by_trying_all() -> None:
     features, signs = claims.two_normals(200, 3)
     scores = features[:, 0]

@@ -1,4 +1,4 @@
-"""The claims of the chapter calibration: what a calibrated loss promises, to whom, and at what price."""
+"""The claims of the chapters calibration and restricted: what a calibrated loss promises, to whom, and at what price."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lossbook import margins
+from lossbook import margins, zero_one
+from lossbook.book import data
 from lossbook.book.claims.ledger import Measurement, claim, measured
 from lossbook.consistency import calibration_check, conditional_risk, excess_risk_bound, minimal_risk, psi_transform
 from lossbook.linear import fit_linear
@@ -80,31 +81,34 @@ def noisy_error(sample: Sample, weights: Tensor) -> float:
 
 @claim(
     "C09",
-    statement="By sliding down the surrogate's bowl we land near the minimum of the 0-1 loss.",
-    verdict="conditional",
-    corrected="In a class that is rich enough, yes. In a restricted class the exact minimiser of a calibrated loss can be wrong on half of the "
-    "points although some member of the class is right on all of them.",
-    chapter="calibration",
+    statement="By sliding down the surrogate's bowl we hope to land near the minimum of the 0-1 loss.",
+    verdict="holds",
+    corrected="On two measurements of tumours at a time, the line of least logistic loss makes one or two mistakes in a hundred more than the best "
+    "line; single pairs reach eight. It is a hope and no theorem: in a class too stiff for the data the least logistic loss can be wrong on half of "
+    "the points although some member of the class is right on all of them.",
+    chapter="restricted",
     references=("long2010random", "bendavid2012minimizing"),
-    quantity="error on the true labels of the best logistic line on four points, a fifth of the labels flipped, where another line has error 0",
+    quantity="mistakes of the line of least logistic loss beyond those of the best line, in percent, mean over 8 random pairs of measurements",
 )
 def lands_near(seed: int) -> Measurement:
     noisy = four_points(GAP, 0.2)
     samples = [drawn(noisy, 4000, 20 * seed + draw) for draw in range(20)]
-    fits = [best_line("logistic", sample) for sample in samples]
-    misled = sum(clean_error(noisy, weights) == 0.5 for weights in fits)
+    misled = sum(clean_error(noisy, best_line("logistic", sample)) == 0.5 for sample in samples)
     unhinged = sum(clean_error(noisy, best_line("unhinged", sample)) == 0 for sample in samples)
     others = [clean_error(noisy, best_line(name, noisy)) for name in ("hinge", "exponential", "squared")]
     few_flips = clean_error(noisy, best_line("logistic", four_points(GAP, 0.02)))
     wide = [clean_error(noisy, best_line("logistic", four_points(0.1, flip))) for flip in (0.05, 0.2, 0.4)]
     right = clean_error(noisy, torch.tensor([1.0, 0.0], dtype=torch.float64))
     found = best_line("logistic", noisy)
+    extra = extra_mistakes(seed)
     return measured(
-        clean_error(noisy, found),
-        0.5,  # the two penalisers, half of the points
+        sum(extra) / len(extra),
         0.0,
-        conditions=misled == 20 and unhinged == 20 and others == [0.5] * 3 and few_flips == 0 and wide == [0.0] * 3 and right == 0,
-        error_of_the_vertical_line=right,
+        4.0,  # 1.0 to 1.9 over three seeds, single pairs up to 7.7
+        conditions=(misled, unhinged) == (20, 20) and others == [0.5] * 3 and few_flips == right == 0 and wide == [0.0] * 3 and min(extra) >= 0,
+        most_in_one_pair=max(extra),
+        error_of_the_logistic_line_on_the_four_points=clean_error(noisy, found),
+        error_of_the_vertical_line_there=right,
         margin_of_the_penalisers=float(noisy.points[1] @ found),
         samples_out_of_20_that_mislead_the_logistic_loss=misled,
         samples_out_of_20_that_mislead_the_unhinged_loss=20 - unhinged,
@@ -113,41 +117,77 @@ def lands_near(seed: int) -> Measurement:
     )
 
 
+def extra_mistakes(seed: int) -> list[float]:
+    """On 8 random pairs of the 30 measurements of tumours: mistakes of the line of least logistic loss beyond the fewest, in percent; in sample."""
+    tumours = data.breast_cancer()
+    features, signs = data.standardize(tumours.features).double(), tumours.signs.double()
+    generator, extra = torch.Generator().manual_seed(seed), []
+    for _ in range(8):
+        two = features[:, torch.randperm(features.shape[1], generator=generator)[:2]]
+        fit = fit_linear(two, signs, loss="logistic", l2=1e-6, solver="newton")
+        mistakes = int(margins.zero_one(signs * fit.scores(two)).sum())
+        extra.append(100 * (mistakes - zero_one.best_line(two, signs).errors) / len(signs))
+    return extra
+
+
 @claim(
     "C25",
-    statement="For a calibrated loss, driving the surrogate risk to its minimum guarantees that the 0-1 risk goes to its minimum.",
-    verdict="conditional",
-    corrected="The guarantee ψ(excess 0-1 risk) ≤ excess surrogate risk counts both excesses from the infimum over all measurable scores. Inside a "
-    "restricted class the surrogate risk can be at its minimum there while the 0-1 risk is not.",
-    chapter="calibration",
+    statement="A loss is classification-calibrated if driving its surrogate risk towards the minimum possible value guarantees that the 0-1 risk "
+    "also goes to its minimum.",
+    verdict="holds",
+    corrected="Possible means: to any score function at all. Then ψ(excess 0-1 risk) ≤ excess surrogate risk. Inside a class that is too stiff the "
+    "surrogate risk can be at the least that the class allows while the 0-1 risk is not.",
+    chapter="restricted",
     references=("bartlett2006convexity", "zhang2004statistical", "long2013consistency"),
-    quantity="0-1 risk above the best line's, at the exact minimum of the logistic risk over lines",
+    quantity="most excess mistakes found, by search over all coins and scores, at an excess logistic risk of at most 0.0001",
 )
 def guarantee(seed: int) -> Measurement:
     noisy = four_points(GAP, 0.2)
     found = best_line("logistic", noisy)
     gradient = torch.func.grad(lambda weights: expected_loss("logistic", noisy, weights))(found)
     excess = noisy_error(noisy, found) - noisy_error(noisy, torch.tensor([1.0, 0.0], dtype=torch.float64))
+    slack = smallest_slack(seed)
+    worst = {name: [most_mistakes(name, budget) for budget in (1e-2, 1e-4, 1e-6)] for name in ("hinge", *SMOOTH)}
+    vanish = all(first > second > third and third < 2e-3 for first, second, third in worst.values())
+    unrestricted = surrogate_risk("logistic", noisy, found) - float(minimal_risk(margins.logistic, 0.8))
+    allowed = float(excess_risk_bound(margins.logistic, unrestricted))
+    stiff = float(gradient.norm()) < 1e-9 and abs(excess - 0.5 * (1 - 2 * 0.2)) < 1e-12 and excess <= allowed
+    return measured(
+        worst["logistic"][1],
+        _inverse_of_the_series(1e-4),
+        2e-5,
+        conditions=vanish and stiff and slack >= -1e-9 and most_mistakes("perceptron", 1e-6) == 1.0,
+        at_an_excess_of_a_millionth=worst["logistic"][2],
+        the_perceptron_loss_which_is_not_calibrated_there=most_mistakes("perceptron", 1e-6),
+        excess_mistakes_of_the_best_line_on_the_four_points=excess,
+        slope_of_the_logistic_risk_there=float(gradient.norm()),
+        logistic_risk_there_above_the_best_of_all_functions=unrestricted,
+        excess_mistakes_that_the_theorem_allows_there=allowed,
+        smallest_slack_of_the_theorem_on_1000_random_problems=slack,
+    )
+
+
+def most_mistakes(name: str, budget: float) -> float:
+    """The most excess mistakes at one point, over a grid of η and of scores with the wrong sign, 0 among them, whose excess risk is within budget."""
+    loss = margins.LOSSES[name]
+    theta = torch.linspace(0, 1, 100_001, dtype=torch.float64)
+    eta = (1 + theta) / 2
+    wrong = [loss.conditional_risk(eta, torch.full_like(eta, score)) for score in (0.0, -1e-3, -0.1, -1.0)]
+    least = torch.stack(wrong).amin(dim=0)
+    return float(theta[least - loss.minimal_risk(eta) <= budget + 1e-15].max())
+
+
+def smallest_slack(seed: int) -> float:
+    """Excess loss minus ψ of the excess mistakes, at its smallest over 1000 random problems of six points and four losses."""
     generator = torch.Generator().manual_seed(seed)
     eta, scores = torch.rand(1000, 6, generator=generator).double(), 3 * torch.randn(1000, 6, generator=generator).double()
     mistakes = (torch.where(scores > 0, 1 - eta, eta) - torch.minimum(eta, 1 - eta)).mean(dim=1)
-    slack = {}
-    for name in ("hinge", "logistic", "exponential", "squared"):
+    slack = []
+    for name in ("hinge", *SMOOTH):
         loss = margins.LOSSES[name]
         surrogate = (conditional_risk(loss, eta, scores) - loss.minimal_risk(eta)).mean(dim=1)
-        slack[name] = float((surrogate - psi_transform(loss, mistakes)).min())
-    unrestricted = surrogate_risk("logistic", noisy, found) - float(minimal_risk(margins.logistic, 0.8))
-    allowed = float(excess_risk_bound(margins.logistic, unrestricted))
-    return measured(
-        excess,
-        0.5 * (1 - 2 * 0.2),  # half of the points, each of which loses 1 - 2·0.2 by a wrong sign
-        1e-12,
-        conditions=min(slack.values()) >= -1e-9 and float(gradient.norm()) < 1e-9 and excess <= allowed,
-        slope_of_the_logistic_risk_there=float(gradient.norm()),
-        logistic_risk_above_the_best_of_all_functions=unrestricted,
-        excess_that_the_theorem_allows=allowed,
-        smallest_slack_of_the_theorem_on_1000_random_problems=min(slack.values()),
-    )
+        slack.append(float((surrogate - psi_transform(loss, mistakes)).min()))
+    return min(slack)
 
 
 @claim(
@@ -256,7 +296,7 @@ def _log_slope(theta: Tensor, psi: Tensor) -> float:
     "plain; Lee-Lin-Wahba's always has.",
     verdict="holds",
     corrected="Crammer-Singer fails where no class has probability above 1/2, Weston-Watkins where besides the second likeliest exceeds 1/3.",
-    chapter="calibration",
+    chapter="restricted",
     references=("tewari2007consistency", "lee2004multicategory"),
     quantity="share of 60 random distributions over three classes at which Crammer-Singer's best scores do not single out the likeliest",
 )
@@ -312,7 +352,7 @@ def _critical_flip(gap: float) -> float:
     verdict="holds",
     corrected="The theorem for a class H has a further term, the part of the surrogate risk that no member of H can remove. For lines on the four "
     "points it is never zero, and from about 2.3% flipped labels on it hides a 0-1 risk that is far from the best in H.",
-    chapter="calibration",
+    chapter="restricted",
     references=("long2010random", "long2013consistency", "awasthi2022consistency", "mao2023consistency"),
     quantity="share of flipped labels from which the best logistic line misjudges the penalisers, gap 1/50",
 )

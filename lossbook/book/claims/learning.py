@@ -15,8 +15,9 @@ FLOAT = torch.float64
     "C40",
     statement="The gradient of the loss nudges the weights so that the error falls; some updates shrink the weights, others correct a mistake.",
     verdict="conditional",
-    corrected="A small enough step on an example lowers that example's surrogate loss; the count of mistakes may rise meanwhile. With an L2 term "
-    "every step shrinks the weights by a factor and may correct as well; with an L1 term it shrinks each weight by a constant.",
+    corrected="Without a penalty a small enough step on an example that isn't silent lowers that example's surrogate loss; the count of mistakes "
+    "may rise meanwhile. With an L2 term every step multiplies the weights by a factor and may correct as well; with an L1 term it shrinks each by a "
+    "constant.",
     chapter=CHAPTER,
     references=("shalevshwartz2011pegasos", "bottou2018optimization"),
     quantity="share of mistakes after one step that lowers the hinge loss of four points",

@@ -195,9 +195,9 @@ def minimise_scalar(objective: Callable[[Tensor], Tensor]) -> Tensor:
     "C19",
     statement="Well-calibrated probabilities are essential when errors have different costs and the decision threshold must be set accordingly.",
     verdict="conditional",
-    corrected="With probabilities the best threshold is c_FP / (c_FP + c_FN), for any costs. They are needed where costs differ from case to case, "
-    "or change and no labelled examples are at hand. With such examples a score that orders the cases rightly can be cut where they cost least. "
-    "Costs as weights in a hinge's training are no full substitute: a line on two normals is 1 % too dear at nine to one, 24 % at nineteen to one.",
+    corrected="With true probabilities the best threshold is c_FP / (c_FP + c_FN), for any costs. They are needed where costs differ or change and "
+    "no labelled examples are at hand. With such examples a score that orders the cases rightly can be cut where they cost least. Costs as weights "
+    "in training make a logistic line on two normals the best cut; a hinge's is 1 % too dear at nine to one, 24 % at nineteen to one.",
     chapter="probability",
     references=("elkan2001foundations",),
     quantity="expected cost at 9 : 1 of the hinge's score, cut where 4000 draws cost least",
@@ -216,6 +216,8 @@ def threshold_for_costs(seed: int) -> Measurement:
 
     everybody = normal_quantiles(2000)
     weighted = {miss: linear.fit_linear(*everybody, loss="hinge", l2=1e-6, weight=prices(everybody[1], miss), solver="newton") for miss in (9, 19)}
+    weights_of = {miss: prices(everybody[1], miss) for miss in (9, 19)}
+    right = {miss: linear.fit_linear(*everybody, loss="logistic", weight=weights_of[miss], solver="newton") for miss in (9, 19)}
     found = {
         "logistic_at_the_threshold": paid(logistic, logit),
         "logistic_at_one_half": paid(logistic, 0),
@@ -223,6 +225,8 @@ def threshold_for_costs(seed: int) -> Measurement:
         "weighted_hinge_in_the_long_run": paid(weighted[9], 0),
         "weighted_hinge_at_19_to_1": paid(weighted[19], 0, 19),
         "best_possible_at_19_to_1": at_best(19),
+        "weighted_logistic_above_the_best_at_9_to_1": paid(right[9], 0) - at_best(9),
+        "weighted_logistic_above_the_best_at_19_to_1": paid(right[19], 0, 19) - at_best(19),
     }
     conditions = (
         found["logistic_at_the_threshold"] < at_best(9) + 0.006
@@ -231,6 +235,7 @@ def threshold_for_costs(seed: int) -> Measurement:
         and abs(found["weighted_hinge_in_the_long_run"] - 0.3533) < 2e-4
         and abs(found["weighted_hinge_at_19_to_1"] - 0.5) < 1e-6  # its slope is 0: everybody is called ill, and the healthy half pays 1
         and 1.23 < 0.5 / at_best(19) < 1.24
+        and max(found["weighted_logistic_above_the_best_at_9_to_1"], found["weighted_logistic_above_the_best_at_19_to_1"]) < 1e-5
     )
     # The cost has slope 0 at the best cut: one that is off by 0.2 pays 0.01 more.
     return measured(paid(hinge, cheapest(hinge.scores(features), signs, 9)), at_best(9), 0.01, conditions=conditions, **found)
@@ -261,7 +266,7 @@ def cheapest(scores: Tensor, signs: Tensor, miss: float) -> float:
     corrected="A loss that is smallest on average at the true probability is called proper; cross-entropy is one of many.",
     chapter="probability",
     references=("savage1971elicitation", "murphy1973new", "gneiting2007strictly"),
-    quantity="largest |best answer − 0.7| of the log, Brier and spherical loss where the truth is 0.7",
+    quantity="largest |best answer − 0.7| of the log, Brier and spherical loss, 1 − q_k / ‖q‖, where the truth is 0.7",
 )
 def proper_losses(seed: int) -> Measurement:
     probs = torch.linspace(0.0001, 0.9999, 9999, dtype=FLOAT)

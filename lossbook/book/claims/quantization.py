@@ -84,8 +84,9 @@ def hinge_is_spared(seed: int) -> Measurement:
     statement="Cross-entropy is far more sensitive: a very confident prediction has a large logit, and rounding it slightly can move the loss a lot.",
     verdict="false",
     corrected="Rounding a margin by at most δ changes either loss by at most δ. The hinge can change by all of δ at margins up to 1 and not at all "
-    "from 1 + δ on, where cross-entropy changes by about σ(−m) δ: more, and less and less the more confident and right a prediction is. What stays "
-    "large there is the share of the loss that is lost, e^δ − 1; and a probability that is rounded to 0 has an infinite loss.",
+    "from 1 + δ on, where cross-entropy can change by up to about σ(−m)(e^δ − 1): more, and less and less the more confident and right a prediction "
+    "is. What stays large there is that change as a share of the loss, up to about e^δ − 1; and a probability that is rounded to 0 has an infinite "
+    "loss.",
     chapter=CHAPTER,
     references=("jacob2018quantization",),
     quantity="largest change of cross-entropy at probability 0.99 when the margin is rounded by up to 0.5",
@@ -122,9 +123,9 @@ def least_where_confident(seed: int) -> Measurement:
     "C39",
     statement="Where the softmax probability is close to 1, the logit is very large.",
     verdict="conditional",
-    corrected="What is large is the gap to the other logits: ln(p / (1 − p)) for two classes, 4.6 at 0.99 and 9.2 at 0.9999. The logit itself can be "
-    "anything, because softmax does not see a shift of all logits. A network trained by cross-entropy does have large logits, and on a grid that "
-    "reaches them they set the step.",
+    corrected="What is large is the gap to the other logits: ln(q / (1 − q)) for two classes, 4.6 at 0.99 and 9.2 at 0.9999. The logit itself can be "
+    "anything, because softmax does not see a shift of all logits. A network trained by cross-entropy without a ridge, such as the book's on digits, "
+    "does have large logits, and on a grid that reaches them they set the step.",
     chapter=CHAPTER,
     references=("bishop2006pattern",),
     quantity="logit gap at which the softmax of two classes reaches 0.99",
@@ -147,5 +148,5 @@ def only_the_gap(seed: int) -> Measurement:
         gap_at_90_per_cent=found[0.9],
         gap_at_9999_in_10000=found[0.9999],
         largest_logit_of_a_shifted_batch=float((logits - 1000).max()),
-        largest_logit_of_a_network_that_reads_digits=largest,
+        largest_logit_of_either_sign_of_a_network_that_reads_digits=largest,
     )
