@@ -163,8 +163,8 @@ def stopping_beyond_correction(runs: Runs) -> Effect:
 FINDINGS = (
     Finding(
         "B170",
-        "Each loss stopped at its own best step, the forward correction makes fewer mistakes than plain cross-entropy and than the backward "
-        "correction at each of three ε; where its lead is least, by {mean:.1f} in a hundred.",
+        "On private digits, each loss stopped at its own best step, the forward correction makes fewer mistakes than plain cross-entropy and than the "
+        "backward correction at ε = 1, 2 and 4; where its lead is least, by {mean:.1f} in a hundred.",
         "mistakes of the rival minus those of the forward correction, where that is least of six comparisons, in percent",
         least_lead,
         above(0),
@@ -179,7 +179,8 @@ FINDINGS = (
     ),
     Finding(
         "B172",
-        "At ε = 2 stopping in time is worth more than the forward correction: to plain cross-entropy, by {mean:.0f} mistakes in a hundred.",
+        f"At ε = 2, to stop plain cross-entropy in time and not after {LATE} steps is worth more than the forward correction: by {{mean:.0f}} "
+        "mistakes in a hundred.",
         f"mistakes after {LATE} steps minus those at the best step, minus the lead of the forward correction at its best step, in percent",
         stopping_beyond_correction,
         above(0),
@@ -194,7 +195,7 @@ FINDINGS = (
     ),
     Finding(
         "B174",
-        "With a ridge, and trained until its loss rests, the forward correction keeps a smaller lead over plain cross-entropy at ε = 2: {mean:.1f} "
+        "With a ridge, and trained until its loss rests, the forward correction keeps a lead over plain cross-entropy at ε = 2: {mean:.1f} "
         "mistakes in a hundred.",
         "mistakes of plain cross-entropy minus those of the forward correction, each at its own best ridge, in percent",
         lambda runs: runs.difference("mistakes", "plain, ridge", "forward, ridge", epsilon=2.0),
