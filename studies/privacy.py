@@ -163,8 +163,8 @@ def stopping_beyond_correction(runs: Runs) -> Effect:
 FINDINGS = (
     Finding(
         "B170",
-        "On private digits, each loss stopped at its own best step, the forward correction makes fewer mistakes than plain cross-entropy and than the "
-        "backward correction at ε = 1, 2 and 4; where its lead is least, by {mean:.1f} in a hundred.",
+        "On private digits, each loss stopped at its own best step, the forward correction makes fewer mistakes than plain cross-entropy and than "
+        "the backward correction at ε = 1, 2 and 4; where its lead is least, by {mean:.1f} in a hundred.",
         "mistakes of the rival minus those of the forward correction, where that is least of six comparisons, in percent",
         least_lead,
         above(0),
