@@ -87,7 +87,7 @@ class Network:
 def loss_named(name: str, epsilon: float) -> Callable[[Tensor, Tensor], Tensor]:
     """Of logits and reports."""
     mechanism = RandomizedResponse(epsilon, 10)
-    return {"plain": crossentropy.cross_entropy, "backward": mechanism.backward_loss, "forward": mechanism.forward_loss}[name]
+    return {"plain": crossentropy.cross_entropy, "backward": mechanism.backward_loss, "forward": mechanism.forward_loss}[name]  # type: ignore[return-value]
 
 
 @cache
@@ -113,7 +113,7 @@ def to_the_end(name: str, seed: int, epsilon: float, l2: float) -> tuple[float, 
         optimizer.param_groups[0]["lr"] = FIRST_RATE * (1 - step / STEPS)
         optimizer.zero_grad()
         risk = loss(network.logits(sample.pixels), sample.reports) + l2 / 2 * sum(part.square().sum() for part in network.weights)
-        risk.backward()  # type: ignore[no-untyped-call]
+        risk.backward()
         optimizer.step()
         path.append(float(risk.detach()))
     return network.mistakes(sample), abs(path[-1] - path[-STEPS // 20])
