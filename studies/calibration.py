@@ -7,6 +7,7 @@ the excess of mistakes by the excess of loss; here both are computed, without a 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import cache
 from typing import NamedTuple
 
@@ -43,7 +44,8 @@ def run(arm: str, seed: int, *, truth: str, size: int, l2: float) -> dict[str, f
         l2: The ridge on every score, beside a sum of losses over the sample.
 
     Returns:
-        `loss`, `mistakes`: the excess of each, a mean over 25 samples; `slope`: what is left of the objective's slope, relative to the sample.
+        `loss`, `mistakes`: the excess of each, a mean over 25 samples, with a score of 0 on the less likely side; `ties`: how much of the mistakes is
+        at scores of 0; `coins`: the mistakes if a coin decides there; `slope`: what is left of the objective's slope, relative to the sample.
     """
     share, eta = truth_of(truth, size)
     scores, slope = table(arm, *answers(truth, size, seed), l2)
@@ -51,8 +53,9 @@ def run(arm: str, seed: int, *, truth: str, size: int, l2: float) -> dict[str, f
     wrong = torch.where(etas > 0.5, scores <= 0, scores >= 0)
     phi = margins.LOSSES[arm]
     loss = float(((phi.conditional_risk(etas, scores) - phi.minimal_risk(etas)) @ share).mean())
-    mistakes = float((((2 * etas - 1).abs() * wrong) @ share).mean())
-    return {"loss": loss, "mistakes": mistakes, "slope": slope}
+    extra = (2 * etas - 1).abs()
+    mistakes, ties = (float(((extra * where) @ share).mean()) for where in (wrong, scores == 0))
+    return {"loss": loss, "mistakes": mistakes, "ties": ties, "coins": mistakes - ties / 2, "slope": slope}
 
 
 def table(arm: str, positive: Tensor, negative: Tensor, l2: float) -> tuple[Tensor, float]:
@@ -105,6 +108,7 @@ def truth_of(name: str, size: int) -> Truth:
 
 
 ARMS = ("hinge", "logistic", "squared")
+# On the census at 256,000 the log loss takes the last one, since kinds of one answer want infinite scores: 1e-12 gains less than 1e-8 nats.
 RIDGES = (10_000, 3000, 1000, 300, 100, 30, 10, 3, 1, 0.3, 0.1, 0.03, 0.01, 0.001, 1e-4, 1e-6)
 
 STUDY = Study(
@@ -123,21 +127,32 @@ STUDY = Study(
 )
 
 
-def power(runs: Runs, arm: str, truth: str) -> Effect:
-    """By seed, the slope of ln mistakes over ln loss among the four sizes; 0 where the loss doesn't move."""
+def one_ridge(runs: Runs, l2: float, truth: str = "census") -> Effect:
+    """By seed of the tuning, the power of the log loss where all sizes have the same ridge."""
+    return power(Runs([row for row in runs.about["tuning"] if row["l2"] == l2], {}), "logistic", truth)
+
+
+def power(runs: Runs, arm: str, truth: str, sizes: Sequence[int] = SIZES, counted: str = "mistakes") -> Effect:
+    """By seed, the slope of ln mistakes over ln loss among the sizes; 0 where the loss doesn't move."""
 
     def logs(number: str, seed: int) -> list[float]:
         rows = {row["size"]: row[number] for row in chosen if row["seed"] == seed}
-        return [math.log(max(rows[size], 1e-12)) for size in SIZES]
+        return [math.log(max(rows[size], 1e-12)) for size in sizes]
 
     def slope(seed: int) -> float:
-        loss, mistakes = (np.array(logs(number, seed)) for number in ("loss", "mistakes"))
+        loss, mistakes = (np.array(logs(number, seed)) for number in ("loss", counted))
         loss = loss - loss.mean()
         spread = float(loss @ loss)
         return float(loss @ mistakes) / spread if spread > 0 else 0.0
 
     chosen = runs.where(arm=arm, truth=truth).rows
     return paired([slope(seed) for seed in sorted({row["seed"] for row in chosen})])
+
+
+def bend(runs: Runs, counted: str = "mistakes") -> Effect:
+    """By seed, how much the power of the log loss on the census is higher at the small sizes than at the large ones."""
+    early, late = (power(runs, "logistic", "census", sizes, counted).each for sizes in (SIZES[:2], SIZES[1:]))
+    return paired([one - other for one, other in zip(early, late, strict=True)])
 
 
 def allowed(runs: Runs, arm: str, truth: str, size: int) -> list[float]:
@@ -153,18 +168,51 @@ def looser(runs: Runs, size: int = 64000) -> Effect:
     return paired([one / other for one, other in zip(ours, theirs, strict=True)])
 
 
+def said(runs: Runs) -> dict[str, float]:
+    """The numbers in the chapter's prose: of the census, powers from size to size and with one ridge, the last size, and how far losses fell."""
+
+    def mean(number: str, arm: str, truth: str) -> np.ndarray:
+        return np.array([np.mean(list(runs.by_seed(number, arm, truth=truth, size=size).values())) for size in SIZES])
+
+    share, eta = census()
+    loss, mistakes = mean("loss", "logistic", "census"), mean("mistakes", "logistic", "census")
+    steps = np.diff(np.log(mistakes)) / np.diff(np.log(loss))
+    falls = {f"fell-{arm}-{truth}": mean("loss", arm, truth) for arm in ("logistic", "hinge") for truth in ("census", "even")}
+    return {
+        "kinds": len(share),
+        "agreed": int(((eta == 0) | (eta == 1)).sum()),
+        "agreed-people": 100 * float(share[(eta == 0) | (eta == 1)].sum()),
+        "ties-first": float(100 * mean("ties", "logistic", "census")[0] / mistakes[0]),
+        "ties-last": float(100 * mean("ties", "logistic", "census")[-1] / mistakes[-1]),
+        "coins-power": power(runs, "logistic", "census", counted="coins").mean,
+        "coins-bend": bend(runs, "coins").mean,
+        "even-power": power(runs, "logistic", "even").mean,
+        "near": 100 * float(share[(2 * eta - 1).abs() < 0.1].sum()),
+        "seeds": len(STUDY.seeds),
+        "ridge-1": one_ridge(runs, 1).mean,
+        "ridge-least": one_ridge(runs, RIDGES[-1]).mean,
+        "narrow-least": min(one_ridge(runs, l2, "narrow").mean for l2 in RIDGES),
+        "narrow-most": max(one_ridge(runs, l2, "narrow").mean for l2 in RIDGES),
+        "last-logistic": float(np.mean(allowed(runs, "logistic", "census", SIZES[-1]))),
+        "last-mistakes": float(mistakes[-1]),
+        **{f"step-{place}": float(step) for place, step in zip(("first", "second", "third"), steps, strict=True)},
+        **{name: float(losses[0] / losses[-1]) for name, losses in falls.items()},
+    }
+
+
 FINDINGS = (
     Finding(
         "B40",
-        "On a table of a census, from 4,000 to 256,000 answers, excess mistakes fall like the excess log loss to the power {mean:.2f}: about in "
-        "proportion, where the promise by itself grants the power one half.",
+        "On a table of a census, from 4,000 to 256,000 answers and with the ridge chosen afresh for each size, excess mistakes fall like the excess "
+        "log loss to the power {mean:.2f}, where the promise by itself grants the power one half.",
         "power of the excess log loss with which excess mistakes fall",
         lambda runs: power(runs, "logistic", "census"),
         above(0.8),
     ),
     Finding(
         "B41",
-        "Where the likelier answer leads by no more than a sample can tell, the power is {mean:.2f} for the log loss: hardly more than one half.",
+        "Where the likelier answer leads by one standard deviation of what the sample says, so by less as the sample grows, the power is {mean:.2f} "
+        "for the log loss: hardly more than one half.",
         "power of the excess log loss with which excess mistakes fall, narrow leads",
         lambda runs: power(runs, "logistic", "narrow"),
         within(0.45, 0.6),
@@ -178,15 +226,16 @@ FINDINGS = (
     ),
     Finding(
         "B43",
-        "For the hinge the power stays near 1 with narrow leads, at {mean:.2f}, although its tables decide as all the others do.",
-        "power of the excess hinge loss with which excess mistakes fall, narrow leads",
-        lambda runs: power(runs, "hinge", "narrow"),
-        within(0.95, 1.15),
+        "The power of the log loss on the census is the mean of a bend: it is higher by {mean:.2f} from 4,000 to 16,000 answers than from there "
+        "to 256,000.",
+        "power of the excess log loss from the first size to the second, minus that from the second to the last",
+        bend,
+        above(0.2),
     ),
     Finding(
         "B44",
         "Two tables of the census that decide alike, from 64,000 answers, get different promises: the log loss allows {mean:.0f} times as many "
-        "mistakes as the hinge, each at the excess that it has.",
+        "mistakes as the hinge, each at its best ridge and the excess that this leaves.",
         "mistakes allowed by the log loss over those allowed by the hinge",
         looser,
         above(10),

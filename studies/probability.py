@@ -167,11 +167,11 @@ FINDINGS = (
     ),
     Finding(
         "B79",
-        "With a miss at nine, the hinge's score, cut where its own half pays least, costs at most 0.01 false alarms a tumour more than the "
-        "logistic line at its threshold: the difference is {low:.3f} to {high:.3f}.",
+        "With a miss at nine, the hinge's score, cut where its own half pays least, costs less than the logistic line at its threshold: "
+        "the difference is {low:.3f} to {high:.3f} false alarms a tumour.",
         f"cost of the hinge with its own cut minus that of the logistic line at the threshold, {TUMOUR}",
         lambda runs: runs.difference("cost", "hinge, own cut", "logistic, threshold", miss=9),
-        below(0.01),
+        below(0),
     ),
     Finding(
         "B47",

@@ -22,13 +22,13 @@ def test_filters_narrow_the_table_and_say_so(visit: Opener) -> None:
     page.get_by_label("Verdict").select_option("false")
     expect(rows).to_have_count(len(FALSE))
     expect(shown).to_have_text(f"{len(FALSE)} of {len(LEDGER)} shown.")
-    page.get_by_label("Words").fill("bound UPPER")
+    page.get_by_label("Words").fill("prediction ROUNDING")
     expect(rows).to_have_count(1)
-    expect(rows).to_have_id("ledger-C07")
+    expect(rows).to_have_id("ledger-C38")
     page.get_by_label("Part").select_option("Applications and connections")
     expect(rows).to_have_count(0)
-    page.evaluate("location.hash = '#ledger-C07'")
-    expect(page.locator("#ledger-C07")).to_be_in_viewport()
+    page.evaluate("location.hash = '#ledger-C38'")
+    expect(page.locator("#ledger-C38")).to_be_in_viewport()
     expect(rows).to_have_count(len(LEDGER))
 
 

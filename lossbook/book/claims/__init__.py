@@ -2,8 +2,8 @@
 
 >>> from lossbook.book import claims
 >>> claims.LEDGER["C07"].verdict
-'conditional'
->>> round(claims.LEDGER["C07"].measure().value, 4)
+'holds'
+>>> round(claims.LEDGER["C07"].measure().details["logistic_with_the_natural_logarithm"], 4)
 -0.3069
 """
 

@@ -83,12 +83,12 @@ def noisy_error(sample: Sample, weights: Tensor) -> float:
     "C09",
     statement="By sliding down the surrogate's bowl we hope to land near the minimum of the 0-1 loss.",
     verdict="holds",
-    corrected="On two measurements of tumours at a time, the line of least logistic loss makes one or two mistakes in a hundred more than the best "
-    "line; single pairs reach eight. It is a hope and no theorem: in a class too stiff for the data the least logistic loss can be wrong on half of "
-    "the points although some member of the class is right on all of them.",
+    corrected="On two measurements of tumours at a time, and on the tumours it was fitted to, the line of least logistic loss makes one or two "
+    "mistakes in a hundred more than the best line; in other draws single pairs reach ten. It is a hope and no theorem: with a fifth of the labels "
+    "of four points flipped, the line of least logistic loss is wrong on half of the points, and another line on none.",
     chapter="restricted",
     references=("long2010random", "bendavid2012minimizing"),
-    quantity="mistakes of the line of least logistic loss beyond those of the best line, in percent, mean over 8 random pairs of measurements",
+    quantity="mistakes of the line of least logistic loss beyond those of the best line, in percent, in sample, mean over 8 random pairs",
 )
 def lands_near(seed: int) -> Measurement:
     noisy = four_points(GAP, 0.2)
@@ -104,7 +104,7 @@ def lands_near(seed: int) -> Measurement:
     return measured(
         sum(extra) / len(extra),
         0.0,
-        4.0,  # 1.0 to 1.9 over three seeds, single pairs up to 7.7
+        4.0,  # 1.0 to 2.4 over six seeds, single pairs up to 10.2
         conditions=(misled, unhinged) == (20, 20) and others == [0.5] * 3 and few_flips == right == 0 and wide == [0.0] * 3 and min(extra) >= 0,
         most_in_one_pair=max(extra),
         error_of_the_logistic_line_on_the_four_points=clean_error(noisy, found),
@@ -242,12 +242,13 @@ def _inverse_of_the_series(excess: float) -> float:
 
 @claim(
     "C27",
-    statement="For cross-entropy the excess loss of a mistake shrinks quadratically with the point's difficulty, ψ(r) ≈ r²/2, and this rapid "
-    "decay is the mark of a well-behaved surrogate.",
-    verdict="false",
-    corrected="The formula holds, with r = |2η - 1|, the lead of the likelier answer: 0 at a coin flip. But ψ bounds the loss from below, so its "
-    "decay is no virtue: a wrong decision may cost only r²/2 nats of excess log loss, and the excess error can be as large as "
-    "√(2 × excess log loss). The hinge, ψ(r) = r, promises in proportion. The square is the price of a curve that bends at 0.",
+    statement="For cross-entropy, near the boundary, the excess loss of a mistake shrinks quadratically with the point's difficulty, ψ(r) ≈ r²/2; "
+    "this rapid decay is a sign of a well-behaved surrogate.",
+    verdict="conditional",
+    corrected="The formula holds, with r = |2η - 1|, the lead of the likelier answer: 0 at a coin flip. The square is a sign of a curve that bends "
+    "smoothly at 0, if that is what behaving well means. For the mistakes it is no virtue: ψ bounds the loss from below, so a wrong decision may "
+    "cost only about r²/2 nats of excess log loss, and the excess error can be about as large as √(2 × excess log loss). The hinge, ψ(r) = r, "
+    "promises in proportion.",
     chapter="calibration",
     references=("bartlett2006convexity", "frongillo2021surrogate", "mao2024universal", "tsybakov2004optimal"),
     quantity="excess error that an excess log loss of 0.005 nats allows",
@@ -351,7 +352,8 @@ def _critical_flip(gap: float) -> float:
     "best logistic line errs on half of the four points.",
     verdict="holds",
     corrected="The theorem for a class H has a further term, the part of the surrogate risk that no member of H can remove. For lines on the four "
-    "points it is never zero, and from about 2.3% flipped labels on it hides a 0-1 risk that is far from the best in H.",
+    "points it is positive at every share ρ of flips between 0 and one half; from 2.3% to one half the 0-1 risk is (1 - 2ρ)/2 above the best "
+    "in H.",
     chapter="restricted",
     references=("long2010random", "long2013consistency", "awasthi2022consistency", "mao2023consistency"),
     quantity="share of flipped labels from which the best logistic line misjudges the penalisers, gap 1/50",
@@ -364,16 +366,18 @@ def restricted_class(seed: int) -> Measurement:
 
     jumps = error(0.001) == 0 and error(0.2) == 0.5
     jump = bisect(lambda flip: 0.25 - error(flip), 0.001, 0.2, xtol=1e-8) if jumps else math.nan
-    errors = {flip: error(flip) for flip in (0.02, 0.05, 0.1, 0.3, 0.4)}
-    gaps = [surrogate_risk("logistic", four_points(GAP, f), best_line("logistic", four_points(GAP, f))) - _entropy(f) for f in errors]
+    errors = {flip: error(flip) for flip in (0.001, 0.02, 0.023, 0.05, 0.1, 0.3, 0.45, 0.49)}
+    found = {flip: (four_points(GAP, flip), best_line("logistic", four_points(GAP, flip))) for flip in errors}
+    gaps = {flip: surrogate_risk("logistic", *pair) - _entropy(flip) for flip, pair in found.items()}
+    excess = {flip: noisy_error(*pair) - flip for flip, pair in found.items()}  # (1, 0) has the least 0-1 risk of all: the share of flips
     return measured(
         jump,
         _critical_flip(GAP),
         1e-6,
-        conditions=list(errors.values()) == [0.0, 0.5, 0.5, 0.5, 0.5] and min(gaps) > 0.01,
+        conditions=min(gaps.values()) > 1e-4 and all(abs(excess[flip] - (0.5 - flip if flip > jump else 0)) < 1e-9 for flip in errors),
         error_just_below=errors[0.02],
         error_at_5_percent=errors[0.05],
-        logistic_risk_that_no_line_can_remove_at_5_percent=gaps[1],
+        logistic_risk_that_no_line_can_remove_at_5_percent=gaps[0.05],
     )
 
 

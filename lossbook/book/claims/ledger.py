@@ -251,8 +251,8 @@ def show(claim_id: str, seed: int = 0) -> ClaimBox:
         KeyError for an unknown id.
 
     Example:
-        >>> show("C07")
-        C07 (holds under conditions): least height of the logistic loss above the 0-1 loss = -0.3069, expected -0.3069
+        >>> show("C08")
+        C08 (holds under conditions): hinge loss of w = 2 and of w = 3 on the points 1 and 2, both +1, added up = 0, expected 0
     """
     found = LEDGER[claim_id]
     return ClaimBox(found, found.measure(seed))

@@ -86,17 +86,29 @@ def variance_helps_on_the_wrong_side(seed: int) -> Measurement:
     sampled = [float(estimate_report(0.45 + spread * normal, ETA).error) for spread in spreads]
     # 4000 draws: each error has a standard deviation of at most 0.2 / (2 sqrt(4000)) = 0.0016.
     near = all(abs(a - float(b.error)) < 5 * 0.0016 for a, b in zip(sampled, wrong, strict=True))
+    share, probability = _coin_outcomes()
+    shrunken = [estimate_report(factor * share, ETA, weight=probability) for factor in (0.96, 1.0)]
+    # Bias for variance: a factor of 0.96 makes the squared error smaller; 0.96 * 13/25 < 1/2, so 13 heads decide wrongly.
+    trades = (
+        shrunken[0].variance < shrunken[1].variance
+        and shrunken[0].squared_error < shrunken[1].squared_error
+        and shrunken[0].error > shrunken[1].error
+    )
     # Friedman: 0.4 + 0.2 P(estimate <= 1/2), and (0.5 - 0.45) / 0.01 is five standard deviations.
     expected = 0.4 + 0.2 * 0.5 * math.erfc(-5 / math.sqrt(2))
     return measured(
         float(wrong[2].error),
         expected,
         1e-4,
-        conditions=all(squared) and bool(hurts) and bool(helps) and near,
+        conditions=all(squared) and bool(hurts) and bool(helps) and near and bool(trades),
         error_at_deviation_half=float(wrong[0].error),
         error_at_deviation_tenth=float(wrong[1].error),
         squared_error_at_deviation_half=float(wrong[0].squared_error),
         squared_error_at_deviation_hundredth=float(wrong[2].squared_error),
         right_side_error_at_deviation_half=float(right[0].error),
         right_side_error_at_deviation_hundredth=float(right[2].error),
+        squared_error_of_25_flips=float(shrunken[1].squared_error),
+        squared_error_of_25_flips_times_0_96=float(shrunken[0].squared_error),
+        error_of_25_flips=float(shrunken[1].error),
+        error_of_25_flips_times_0_96=float(shrunken[0].error),
     )

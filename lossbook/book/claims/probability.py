@@ -197,7 +197,8 @@ def minimise_scalar(objective: Callable[[Tensor], Tensor]) -> Tensor:
     verdict="conditional",
     corrected="With true probabilities the best threshold is c_FP / (c_FP + c_FN), for any costs. They are needed where costs differ or change and "
     "no labelled examples are at hand. With such examples a score that orders the cases rightly can be cut where they cost least. Costs as weights "
-    "in training make a logistic line on two normals the best cut; a hinge's is 1 % too dear at nine to one, 24 % at nineteen to one.",
+    "in training make a logistic line on two normals the best cut in the long run; a hinge's is then 1 % too dear at nine to one, 24 % at nineteen "
+    "to one.",
     chapter="probability",
     references=("elkan2001foundations",),
     quantity="expected cost at 9 : 1 of the hinge's score, cut where 4000 draws cost least",
