@@ -177,27 +177,30 @@ class RandomizedResponse:
 
 
 @plain_arguments
-def sample_inflation(epsilon: float) -> float:
-    """How many times as many private labels as plain ones the same precision takes, for two nearly even classes: coth²(ε / 2).
+def sample_inflation(epsilon: float, *, eta: float = 0.5) -> float:
+    """How many times as many private labels as plain ones estimate P(y = +1) = η equally well, for two classes: 1 + 1 / (4 η (1 - η) sinh²(ε / 2)).
 
-    A report's distance from a coin flip shrinks by tanh(ε / 2), and the sample must grow with the inverse square of that.
+    The variance of the share of private labels, turned back, over that of plain ones. It is least, coth²(ε / 2), at η = 1/2, where the sample of a
+    majority vote must grow by the same factor; towards η = 0 and 1, where plain labels hardly vary, it has no bound.
 
     Args:
         epsilon: ε > 0 in nats.
+        eta: η, strictly between 0 and 1.
 
     Raises:
         TypeError or ValueError for other arguments.
 
     Example:
-        >>> round(sample_inflation(1.0), 2)
-        4.68
+        >>> round(sample_inflation(1.0), 2), round(sample_inflation(1.0, eta=0.9), 2)
+        (4.68, 11.23)
 
     Reference:
-        K. Chaudhuri, D. Hsu, "Sample complexity bounds for differentially private learning", 2011, for the general question.
+        S. Warner, "Randomized response: a survey technique for eliminating evasive answer bias", 1965, for the variance.
     """
     checks.check_number("epsilon", epsilon, low=0, low_open=True)
-    ratio = 1 / max(math.tanh(epsilon / 2), math.ulp(0))
-    return ratio * ratio  # ∞ where a float ends, and no OverflowError as a power would be
+    checks.check_number("eta", eta, low=0, high=1, low_open=True, high_open=True)
+    ratio = 1 / max(math.sinh(min(epsilon / 2, 700)), math.ulp(0))
+    return 1 + ratio / (4 * eta * (1 - eta)) * ratio  # ∞ where a float ends, and no OverflowError as a power would be
 
 
 @plain_arguments

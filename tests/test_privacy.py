@@ -254,6 +254,20 @@ def test_sample_inflation_predicts_how_many_labels_are_needed() -> None:
         assert needed(epsilon) / plain == pytest.approx(sample_inflation(epsilon), rel=0.03)  # odd n and a discrete law
 
 
+def test_sample_inflation_is_the_variance_of_the_share_turned_back() -> None:
+    epsilon, count, trials = 1.0, 200, 40_000
+    mechanism, source = RandomizedResponse(epsilon), torch.Generator().manual_seed(1)
+    for eta in (0.5, 0.7, 0.95):
+        labels = (torch.rand(trials, count, generator=source) < eta).long()
+        flip = mechanism.flip_probability
+        shares = (mechanism.privatize(labels, generator=source).double().mean(dim=1) - flip) / (1 - 2 * flip)
+        plain = eta * (1 - eta) / count
+        assert float(shares.var()) / plain == pytest.approx(sample_inflation(epsilon, eta=eta), rel=5 * math.sqrt(2 / trials))
+    assert sample_inflation(0.5) == pytest.approx(1 / math.tanh(0.25) ** 2, rel=1e-14)
+    for eta in (0.1, 0.9):
+        assert sample_inflation(0.5, eta=eta) == pytest.approx(44.53, abs=0.005)
+
+
 @pytest.mark.parametrize(
     ("error", "call", "words"),
     [

@@ -1,6 +1,6 @@
 """The training loop, written once: a loss, its gradient, a step, and again. Any optimiser of torch's will do.
 
-Chapters: balancing, imbalance, localization, opportunity-cost, privacy.
+Chapters: balancing, imbalance, localization, opportunity-cost.
 """
 
 from __future__ import annotations

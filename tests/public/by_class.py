@@ -282,6 +282,13 @@ def backward_reference(*, mechanism: RandomizedResponse, logits: Tensor, noisy: 
     return chosen(-log_probs(logits) @ np.linalg.inv(matrix).T, noisy)
 
 
+def variance_ratio(epsilon: float, eta: float) -> float:
+    """Of a private share, turned back, over a plain one."""
+    flip = 1 / (1 + np.exp(epsilon))
+    reported = flip + (1 - 2 * flip) * eta
+    return float(reported * (1 - reported) / (1 - 2 * flip) ** 2 / (eta * (1 - eta)))
+
+
 def privatize_check(result: Tensor, *, mechanism: RandomizedResponse, labels: Tensor, generator: torch.Generator) -> None:
     assert result.shape == labels.shape
     assert result.dtype == labels.dtype
@@ -450,9 +457,9 @@ SPECS = [
     Spec(
         "privacy.sample_inflation",
         privacy.sample_inflation,
-        st.fixed_dictionaries({"epsilon": st.floats(0.01, 20)}),
-        {"epsilon": number(0, low_open=True)},
-        reference=lambda epsilon: ((np.exp(epsilon) + 1) / (np.exp(epsilon) - 1)) ** 2,
+        st.fixed_dictionaries({"epsilon": st.floats(0.01, 20), "eta": st.floats(0.05, 0.95)}),
+        {"epsilon": number(0, low_open=True), "eta": number(0, 1, low_open=True, high_open=True)},
+        reference=variance_ratio,
     ),
     Spec(
         "privacy.majority_excess_risk",

@@ -12,57 +12,67 @@ from lossbook.privacy import RandomizedResponse, majority_excess_risk, sample_in
 
 @claim(
     "C65",
-    statement="For privacy one can use randomised response: flip some fraction of the training labels.",
-    verdict="conditional",
-    corrected="Flip each label on its own with probability 1/(1 + e^ε). Flipping a fixed number of labels is not private: who knows all "
-    "labels but one reads the last one off the number of flips. It is the label that is protected, not the features.",
+    statement="For privacy one might use randomised response: flip a certain fraction of the training labels before the model sees them.",
+    verdict="holds",
+    corrected="It is so: with each label flipped on its own with probability 1/(1 + e^ε), no report changes the odds between two truths by more than "
+    "a factor e^ε. The flips must be independent: where a fixed number is flipped, who knows all labels but one reads the last one off.",
     chapter="privacy",
     references=("warner1965randomized", "kairouz2016extremal"),
-    quantity="share of labels that the mechanism flips at ε = 1",
+    quantity="share of labels flipped by the mechanism that promises ε = 1",
 )
-def each_label_is_flipped_on_its_own(seed: int) -> Measurement:
+def flips_keep_the_promise(seed: int) -> Measurement:
     source, count = torch.Generator().manual_seed(seed), 400_000
-    reported = RandomizedResponse(1.0).privatize(torch.zeros(count, dtype=torch.long), generator=source)
-    expected = 1 / (1 + math.e)
+    mechanism = RandomizedResponse(1.0)
+    ones = [float(mechanism.privatize(torch.full((count,), truth), generator=source).double().mean()) for truth in (0, 1)]  # P(report 1 | truth)
+    found = max(math.log(ones[1] / ones[0]), math.log((1 - ones[0]) / (1 - ones[1])))  # the largest change of log odds by a report
     # Flip exactly 3 of 10, and let an attacker know nine true labels: the last one follows from the number of flips among the nine.
     labels = torch.randint(0, 2, (2000, 10), generator=source)
     flips = torch.rand(2000, 10, generator=source).argsort(dim=1) < 3
     released = labels ^ flips.long()
     guessed = released[:, 9] ^ ((released[:, :9] != labels[:, :9]).sum(dim=1) < 3).long()
     read = float((guessed == labels[:, 9]).double().mean())
-    spread = math.sqrt(expected * (1 - expected) / count)
+    expected = 1 / (1 + math.e)
     return measured(
-        float(reported.double().mean()), expected, 5 * spread, conditions=read == 1.0, last_labels_read_when_exactly_three_of_ten_flip=read
+        ones[0],
+        expected,
+        5 * math.sqrt(expected * (1 - expected) / count),
+        conditions=abs(found - 1.0) < 0.02 and read == 1.0,
+        largest_change_of_the_log_odds_by_a_report=found,
+        last_labels_read_when_exactly_three_of_ten_flip=read,
     )
 
 
 @claim(
     "C66",
-    statement="The strength of the privacy and the expected error trade off against each other, directly and measurably.",
-    verdict="conditional",
-    corrected="The price is paid in samples. For every ε > 0 the best classifier is the same as without privacy; about coth²(ε/2) times as many "
-    "labels buy back the same precision.",
+    statement="The strength of the guarantee, ε, and the expected error of the final model trade off directly, and the trade-off can be computed.",
+    verdict="holds",
+    corrected="It is so with finitely many labels. The best decision is the same for every ε > 0, so the price is paid in labels: to estimate "
+    "the share of yes, 1 + 1/(4η(1 − η) sinh²(ε/2)) times as many, which is coth²(ε/2) at η = 1/2 and more everywhere else.",
     chapter="privacy",
     references=("natarajan2013learning", "angluin1988learning"),
     quantity="excess error of a vote of 101 private labels, η = 0.7, ε = 0.5, simulated",
 )
-def the_price_is_paid_in_samples(seed: int) -> Measurement:
+def less_privacy_fewer_mistakes(seed: int) -> Measurement:
     source, trials, eta, epsilon = torch.Generator().manual_seed(seed), 20_000, 0.7, 0.5
-    labels = (torch.rand(trials, 101, generator=source) < eta).long()
-    votes = RandomizedResponse(epsilon).privatize(labels, generator=source).double().mean(dim=1)
-    lost = float((votes < 0.5).double().mean())
+
+    def simulated(epsilon: float) -> float:
+        labels = (torch.rand(trials, 101, generator=source) < eta).long()
+        votes = RandomizedResponse(epsilon).privatize(labels, generator=source).double().mean(dim=1)
+        return (2 * eta - 1) * float((votes < 0.5).double().mean())
+
+    found = {each: simulated(each) for each in (0.25, epsilon, 1.0, 2.0)}
     exact = majority_excess_risk(eta, 101, epsilon=epsilon)
     tail = exact / (2 * eta - 1)
-    etas = torch.linspace(0, 1, 1001, dtype=torch.float64)
-    flip = RandomizedResponse(epsilon).flip_probability
-    unchanged = bool(torch.equal(torch.sign((flip + (1 - 2 * flip) * etas - 0.5).round(decimals=12)), torch.sign((etas - 0.5).round(decimals=12))))
     return measured(
-        (2 * eta - 1) * lost,
+        found[epsilon],
         exact,
         5 * (2 * eta - 1) * math.sqrt(tail * (1 - tail) / trials),
-        conditions=unchanged,
+        conditions=found[0.25] > found[epsilon] > found[1.0] > found[2.0],
+        at_a_quarter=found[0.25],
+        at_1=found[1.0],
+        at_2=found[2.0],
         with_1001_labels=majority_excess_risk(eta, 1001, epsilon=epsilon),
-        sample_inflation_at_this_epsilon=sample_inflation(epsilon),
+        labels_for_one_plain_one_at_this_share=sample_inflation(epsilon, eta=eta),
     )
 
 
@@ -71,7 +81,7 @@ def the_price_is_paid_in_samples(seed: int) -> Measurement:
     statement="The noise protects the individuals.",
     verdict="conditional",
     corrected="It bounds what one report gives away: the odds of any guess about the label change by at most e^ε. Reports of the same label add "
-    "up, and what the features predict isn't covered at all.",
+    "up, and neither the features nor what they predict is covered.",
     chapter="privacy",
     references=("warner1965randomized", "dwork2014algorithmic"),
     quantity="an even guess about a label after seeing its report, ε = 1",
