@@ -25,6 +25,7 @@ NAMES = (  # every study, by chapters
     "balancing",
     "opportunity_cost",
     "mountain_car",
+    "fairness",
 )
 
 Settings = dict[str, Any]
