@@ -94,7 +94,7 @@ def scales(table: Tensor, sex: Tensor, line: Tensor, l2: float) -> Tensor:
     bends = (probs * (1 - probs))[:, None] * table
     apart = bends[sex == 1].mean(dim=0) - bends[sex == 0].mean(dim=0)
     curvature = table.T @ bends / len(table) + STRENGTH / 2 * torch.outer(apart, apart) + l2 * torch.eye(len(line), dtype=line.dtype)
-    return torch.linalg.inv(torch.linalg.cholesky(curvature)).T
+    return torch.linalg.inv(torch.linalg.cholesky(curvature)).T  # type: ignore[no-any-return]
 
 
 def descended(objective: Callable[[Tensor], Tensor], start: Tensor, scale: Tensor) -> Tensor:
@@ -108,7 +108,7 @@ def descended(objective: Callable[[Tensor], Tensor], start: Tensor, scale: Tenso
         value.backward()  # type: ignore[no-untyped-call]
         return value
 
-    optimizer.step(closure)
+    optimizer.step(closure)  # type: ignore[no-untyped-call]
     return (start + scale @ step).detach()
 
 

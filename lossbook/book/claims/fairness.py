@@ -116,7 +116,7 @@ def less_gap_is_bought_with_error_all_along_the_front(seed: int) -> Measurement:
     rules = torch.tensor(points, dtype=torch.float64)
     on_front = pareto_front(rules.round(decimals=9))
     prices = torch.linspace(0, 1, 10_001, dtype=torch.float64)[:, None]
-    found = (rules[:, 1] + prices * rules[:, 0]).argmin(dim=1).unique()
+    found = set((rules[:, 1] + prices * rules[:, 0]).argmin(dim=1).tolist())
     return measured(
         float(errors[2]),
         _least_error((0.7, 0.3), 0.2),
