@@ -27,6 +27,7 @@ NAMES = (  # every study, by chapters
     "balancing",
     "opportunity_cost",
     "mountain_car",
+    "fairness",
     "privacy",
 )
 

@@ -11,14 +11,20 @@ from lossbook.fairness import ParityFrontier
 
 
 def test_numbers_of_the_ledger() -> None:
-    parity, dent = LEDGER["C63"].measure(), LEDGER["C64"].measure()
+    parity, front = LEDGER["C63"].measure(), LEDGER["C64"].measure()
     assert parity.expected == pytest.approx(0.238990, abs=1e-6)
     assert parity.details["error_without_the_constraint"] == pytest.approx(0.138749, abs=0.009)
     assert parity.details["gap_without_it"] == pytest.approx(0.461130, abs=0.025)
     assert parity.details["true_positive_rate_at_parity_group_0"] == pytest.approx(0.686, abs=0.02)
     assert parity.details["true_positive_rate_at_parity_group_1"] == pytest.approx(0.935, abs=0.02)
-    assert dent.value == pytest.approx(0.3275, abs=1e-12)
-    assert dent.details["with_randomised_decisions"] == pytest.approx(0.3125, abs=1e-12)
+    assert front.expected == pytest.approx(0.1755, abs=1e-4)
+    assert front.details["error_at_gap_0_4"] == pytest.approx(0.1410, abs=0.009)
+    assert front.details["where_people_are_of_three_kinds_rules_on_the_front"] == 4  # (0, .3425), (.3, .3275), (.7, .2725), (1, .2575)
+    assert front.details["of_these_some_price_finds"] == 3  # the line from (0, .3425) to (.7, .2725) passes below (.3, .3275)
+
+
+def test_equal_base_rates_cost_nothing() -> None:
+    assert claims._least_error((0.4, 0.4), 0.0) == claims._least_error((0.4, 0.4), 1.0)
 
 
 def test_biased_labels_end_at_thresholds_two_thirds_and_one_third() -> None:
@@ -38,4 +44,4 @@ def test_a_frontier_that_ignores_the_gap_is_caught(monkeypatch: pytest.MonkeyPat
         return front._replace(errors=front.errors[[1, 1]], thresholds=front.thresholds[[1, 1]])
 
     monkeypatch.setattr(claims, "parity_frontier", free)
-    assert not claims.parity_has_a_price_that_depends_on_the_labels(0).holds
+    assert not claims.parity_often_costs_accuracy(0).holds
