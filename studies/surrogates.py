@@ -33,8 +33,8 @@ def run(arm: str, seed: int, *, easy: float, judged: str, l2: float) -> dict[str
     Args:
         arm: A loss, and what it learns from: "hinge, all"; "hinge, support", those tumours of the half that have margin 1 or less under a hinge
             trained on it; "hinge, mapped", all, and a logistic curve with two parameters, fitted to the scores of the same half, that turns a score
-            into log odds (Platt's map); "logistic, all"; "logistic, support"; "logistic, random", as many as these, drawn at random; "squared
-            hinge, all".
+            into log odds (Platt's map); "logistic, all"; "logistic, support"; "logistic, random", as many as these, drawn at random; "logistic,
+            mapped"; "squared hinge, all"; "squared hinge, mapped".
         seed: Of the halves, and of what is drawn.
         easy: The ridge of the hinge that says which tumours are easy and which are support points.
         judged: By what an arm chooses its own ridge, "mistakes" or "odds".
@@ -63,7 +63,7 @@ def learned(arm: str, seed: int, easy: float, l2: float) -> tuple[float, float, 
         if which == "mapped":
             curve = reliability.fit_platt(line.scores(train.features), (train.signs > 0).long())
             scores = curve.slope * scores + curve.intercept
-    margin = rest.signs * log_odds(scores, loss)
+    margin = rest.signs * (scores if which == "mapped" else log_odds(scores, loss))
     return 100 * float(margins.zero_one(margin).mean()), float(margins.logistic(margin).mean()), len(rows), len(warned)
 
 
@@ -93,7 +93,17 @@ def halves(seed: int) -> tuple[Sample, Sample]:
     return train, rest
 
 
-ARMS = ("hinge, all", "hinge, support", "hinge, mapped", "logistic, all", "logistic, support", "logistic, random", "squared hinge, all")
+ARMS = (
+    "hinge, all",
+    "hinge, support",
+    "hinge, mapped",
+    "logistic, all",
+    "logistic, support",
+    "logistic, random",
+    "logistic, mapped",
+    "squared hinge, all",
+    "squared hinge, mapped",
+)
 
 STUDY = Study(
     run=run,

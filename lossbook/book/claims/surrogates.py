@@ -131,7 +131,8 @@ def penalised(weight: float, intercept: float) -> float:
     verdict="conditional",
     corrected="Where the score is linear in what is learned, convex means that every local minimum is global. One lowest place takes more: the hinge "
     "may have many, the logistic loss none where a line separates the data. A ridge on all that is learned makes it exactly one; on the weights "
-    "alone, with both classes present, it makes these one, and the hinge's intercept may still have a range. The hinge is convex and not smooth.",
+    "alone, with both classes present and a loss that is never negative, it makes these one, and the hinge's intercept may still have a range. The "
+    "hinge is convex and not smooth.",
     chapter=CHAPTER,
     references=("bartlett2006convexity", "boyd2004convex"),
     quantity="hinge loss of w = 2 and of w = 3 on the points 1 and 2, both +1, added up",
@@ -267,6 +268,7 @@ def no_pressure(seed: int) -> Measurement:
     features, signs = cloud(200, SEPARATION, torch.Generator().manual_seed(seed))
     svm, logistic = hinge_line(features, signs), logistic_line(features, signs)
     kept = signs * scores_of(svm, features) <= 1 + 1e-6
+    beyond = signs * scores_of(svm, features) < 1 - 1e-4  # those that rest at margin 1 may pull, and hold the line
     share = float(kept.double().mean())
     hinge_change = change(svm, hinge_line(features[kept], signs[kept]))
     logistic_change = change(logistic, logistic_line(features[kept], signs[kept]))
@@ -280,6 +282,7 @@ def no_pressure(seed: int) -> Measurement:
         conditions=logistic_change > 0.3 and 0.05 < share < 0.4,
         share_of_points_kept=share,
         change_of_logistic_regression=logistic_change,
+        change_without_points_at_margin_1_too=change(svm, hinge_line(features[beyond], signs[beyond])),
         margin_2_after_one_ridge_step=shrunk,
     )
 
