@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -63,7 +64,7 @@ def last_learner_is_a_coin(seed: int) -> Measurement:
     # the weights are those of the whole sum F: an example that the last learner got right can still be heavy
     heavy = weights[-1] > 1 / len(examples.signs)
     conditions = float((weights[-1] - model.weights).abs().max()) < 1e-12 and bool((heavy & ~wrong[-1]).any())
-    mended = [float((~later[before]).double().mean()) for before, later in zip(wrong[:-1], wrong[1:], strict=True)]
+    mended = [float((~later[before]).double().mean()) for before, later in pairwise(wrong)]
     alike = [float((~wrong[0][before]).double().mean()) for before in wrong[:-1]]  # the first learner, to whom all were equal
     conditions = conditions and float((errors - 0.5).abs().max()) < 1e-12 and sum(mended) > sum(alike)
     return measured(
