@@ -142,7 +142,7 @@ def drawn(seed: int, flips: float) -> Split:
 
 STOPS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 100, 150, 250, 400)
 RIDGES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 2e-2, 3e-2, 5e-2, 7e-2, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0)
-BOOSTED = ("exponential", "logistic", "exponential, shrunk", "logistic, shrunk", "trees")
+BOOSTED = ("exponential", "logistic", "exponential, shrunk", "logistic, shrunk")  # "trees" can be asked for, too, and takes its time
 
 STUDY = Study(
     run=run,
@@ -183,11 +183,10 @@ FINDINGS = (
     ),
     Finding(
         "B101",
-        "With a fifth flipped, it isn't the exponential loss: after 400 rounds the logistic one makes as many mistakes, to within two in a hundred; "
-        "exponential minus logistic is {low:.1f} to {high:.1f}.",
-        "mistakes after 400 rounds, exponential minus logistic, a fifth flipped, in percent",
-        lambda runs: runs.difference("last", "exponential", "logistic", flips=0.2),
-        within(-2, 2),
+        "The logistic loss doesn't help: with a fifth flipped, after 400 rounds it makes {mean:.1f} in a hundred more mistakes than the exponential.",
+        "mistakes after 400 rounds, logistic minus exponential, a fifth flipped, in percent",
+        lambda runs: runs.difference("last", "logistic", "exponential", flips=0.2),
+        above(0),
     ),
     Finding(
         "B102",
