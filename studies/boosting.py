@@ -40,9 +40,8 @@ def run(arm: str, seed: int, *, flips: float, stop: float, l2: float) -> dict[st
     """Boost stumps on one half of the tumours, leave off after some rounds, and count mistakes on the other.
 
     Args:
-        arm: "exponential" is AdaBoost, "logistic" the same descent on another loss; "..., shrunk" multiplies each step by 0.1. "trees" is
-            scikit-learn's gradient boosting with trees of depth 1, the logistic loss and steps multiplied by 0.1. "line" is no boosting, but
-            logistic regression with a ridge.
+        arm: "exponential" is AdaBoost, "logistic" the same descent on another loss; "..., shrunk" multiplies each step by 0.1. "line" is no
+            boosting, but logistic regression with a ridge.
         seed: Of the split and of the flips.
         flips: The chance of each training label to be flipped.
         stop: After how many rounds to leave off; ten times as many where steps are shrunk.
@@ -57,8 +56,8 @@ def run(arm: str, seed: int, *, flips: float, stop: float, l2: float) -> dict[st
         fit = linear.fit_linear(split.features, split.signs, loss="logistic", l2=l2, solver="newton")
         wrong = mistakes(split.other_signs * fit.scores(split.others))
         return {"mistakes": wrong, "last": wrong, "training": mistakes(split.signs * fit.scores(split.features))}
-    path = trees(seed, flips) if arm == "trees" else boosted(arm, seed, flips)
-    rounds = round(stop * (1 if arm in ("exponential", "logistic") else 10))
+    path = boosted(arm, seed, flips)
+    rounds = round(stop * (10 if arm.endswith("shrunk") else 1))
     return {"mistakes": float(path.others[rounds - 1]), "last": float(path.others[-1]), "training": path.training}
 
 
@@ -117,19 +116,6 @@ def bottom(loss: str, margin: Tensor, direction: Tensor) -> float:
 
 
 @cache
-def trees(seed: int, flips: float) -> Path:
-    """scikit-learn's, round by round."""
-    from sklearn.ensemble import GradientBoostingClassifier
-
-    split = drawn(seed, flips)
-    model = GradientBoostingClassifier(max_depth=1, learning_rate=0.1, n_estimators=LAST[0.1], random_state=0)
-    model.fit(split.features.numpy(), split.signs.numpy())
-
-    others = [mistakes(split.other_signs * torch.from_numpy(each)) for each in model.staged_predict(split.others.numpy())]
-    return Path(torch.tensor(others), mistakes(split.signs * torch.from_numpy(model.predict(split.features.numpy()))))
-
-
-@cache
 def drawn(seed: int, flips: float) -> Split:
     """A split and its flips."""
     tumours, generator = data.breast_cancer(), torch.Generator().manual_seed(seed)
@@ -142,7 +128,7 @@ def drawn(seed: int, flips: float) -> Split:
 
 STOPS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 100, 150, 250, 400)
 RIDGES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 2e-2, 3e-2, 5e-2, 7e-2, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0)
-BOOSTED = ("exponential", "logistic", "exponential, shrunk", "logistic, shrunk")  # "trees" can be asked for, too, and takes its time
+BOOSTED = ("exponential", "logistic", "exponential, shrunk", "logistic, shrunk")
 
 STUDY = Study(
     run=run,
