@@ -24,6 +24,7 @@ NAMES = (  # every study, by chapters
     "label_smoothing",
     "quantization",
     "learning",
+    "boosting",
     "balancing",
     "opportunity_cost",
     "mountain_car",

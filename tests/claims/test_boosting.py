@@ -48,26 +48,29 @@ def test_c42_the_first_step_by_a_grid() -> None:
     assert max(others) == pytest.approx(1 - 2 * wrong, abs=1e-12)
 
 
-def test_c43_the_flipped_are_heavier_in_a_model_of_the_peer() -> None:
+def test_c43_the_weights_of_a_model_of_the_peer() -> None:
     from sklearn.ensemble import AdaBoostClassifier
     from sklearn.tree import DecisionTreeClassifier
 
     examples = claims.diagonal(0, 400, 0.2)
     x, y = examples.features.numpy(), examples.signs.numpy()
-    peer = AdaBoostClassifier(DecisionTreeClassifier(max_depth=1), n_estimators=300, random_state=0).fit(x, y)
+    peer = AdaBoostClassifier(DecisionTreeClassifier(max_depth=1), n_estimators=50, random_state=0).fit(x, y)
     scores = sum(0.5 * w * tree.predict(x) for w, tree in zip(peer.estimator_weights_, peer.estimators_, strict=True))
-    weights = np.exp(-y * scores)
-    share = weights[examples.flipped.numpy()].sum() / weights.sum()
+    weights = np.exp(-y * scores) / np.exp(-y * scores).sum()
     found = LEDGER["C43"].measure(0).details
-    assert share == pytest.approx(found["their_share_of_the_weight"], abs=0.03)
+    assert weights[examples.flipped.numpy()].sum() == pytest.approx(found["share_of_the_weight_on_flipped_labels"], abs=0.03)
+    wrong = y * scores <= 0
+    assert weights[wrong].sum() > 1.4 * wrong.mean()
     assert found["weight_at_the_same_margin_under_the_logistic_loss"] == pytest.approx(1 / (1 + math.exp(-5)), abs=1e-12)
+    assert found["weight_at_margin_minus_5"] == pytest.approx(math.exp(5), abs=1e-9)
 
 
-def test_c44_weights_by_finite_differences() -> None:
+def test_c44_by_finite_differences() -> None:
     found = LEDGER["C44"].measure()
-    for name, weight in {"squared": found.value, **found.details}.items():
-        up, down = (margins.LOSSES[name](torch.tensor(2 + step, dtype=torch.float64)) for step in (1e-6, -1e-6))
-        assert weight == pytest.approx(-float(up - down) / 2e-6, abs=1e-8)
+    for name in ("hinge", "logistic", "exponential", "squared"):
+        loss, near = margins.LOSSES[name], torch.tensor([-1e-6, 1e-6], dtype=torch.float64)
+        at_minus_2, at_0 = (float(loss(at + near).diff()) for at in (-2, 0))
+        assert (found.value if name == "exponential" else found.details[name]) == pytest.approx(at_minus_2 / at_0, abs=1e-6)
 
 
 def test_c45_gradient_descent_follows_the_flow() -> None:
