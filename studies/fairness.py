@@ -225,7 +225,8 @@ FINDINGS = (
     ),
     Finding(
         "B164",
-        "Where the records hide a random half of the women's high incomes, and as many women as men have one, selecting both equally often saves {mean:.1f} "
+        "Where the records hide a random half of the women's high incomes, and as many women as men have one, selecting both equally often saves "
+        "{mean:.1f} "
         "mistakes in a hundred.",
         "mistakes, counted by the truth, with one cut minus those with a cut for each sex, in percent",
         lambda runs: less(price(runs, 0.3, hidden=0.5)),
