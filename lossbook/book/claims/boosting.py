@@ -224,8 +224,8 @@ def logistic_flow(times: list[float]) -> Tensor:
     "C45",
     statement="The logistic loss never goes to zero: it always encourages the model to be more certain.",
     verdict="conditional",
-    corrected="Each example always asks for more, but where no line separates the classes, not even with some examples on it, the requests balance at "
-    "finite weights. On data that a line separates |w| grows for ever, like |w*| ln t, where w* has the largest margin.",
+    corrected="Each example always asks for more, but where no line separates the classes, not even with some examples on it, the requests balance "
+    "at finite weights. On data that a line separates |w| grows for ever, like |w*| ln t, where w* has the largest margin.",
     chapter=CHAPTER,
     references=("soudry2018implicit",),
     quantity="growth of |w| in each tenfold of the time, on separable data",
