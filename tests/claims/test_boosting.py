@@ -61,6 +61,7 @@ def test_c43_the_weights_of_a_model_of_the_peer() -> None:
     assert weights[examples.flipped.numpy()].sum() == pytest.approx(found["share_of_the_weight_on_flipped_labels"], abs=0.03)
     wrong = y * scores <= 0
     assert weights[wrong].sum() > 1.4 * wrong.mean()
+    assert 400 * weights.max() == pytest.approx(found["weight_of_the_heaviest_over_the_mean"], abs=1)
     assert found["weight_at_the_same_margin_under_the_logistic_loss"] == pytest.approx(1 / (1 + math.exp(-5)), abs=1e-12)
     assert found["weight_at_margin_minus_5"] == pytest.approx(math.exp(5), abs=1e-9)
 
