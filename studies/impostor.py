@@ -171,7 +171,7 @@ FINDINGS = (
     ),
     Finding(
         "B74",
-        "A model that can bend enough isn't hurt by brightness: on 200 random ReLU features, with equal weights, bright nines to learn from add "
+        "With room to bend, brightness hurts neither loss more: on 200 random ReLU features, with equal weights, bright nines to learn from add "
         "within half a point as many mistakes under the squared loss as under the logistic loss, compared with leaving those nines out.",
         "mistakes on 200 ReLU features with the bright nines minus those without, squared minus logistic loss, in percent of ordinary digits",
         lambda runs: added(runs, "mistakes", "equal", "squared, 200 ReLUs", ("logistic, 200 ReLUs",)),
