@@ -167,8 +167,8 @@ FINDINGS = (
     ),
     Finding(
         "B68",
-        "In two bits the grid matters: with one for a whole layer a network trained by cross-entropy makes {mean:.0f} in a hundred more mistakes "
-        "than with one for each unit.",
+        "In two bits, on grids that reach the largest weight, one for a whole layer costs a network trained by cross-entropy {mean:.0f} in a hundred "
+        "more mistakes than one for each unit.",
         "mistakes after rounding, a grid a layer minus a grid a unit, in percent",
         lambda runs: runs.difference("mistakes", "cross-entropy, layers", "cross-entropy, units", bits=2),
         above(0),
@@ -176,7 +176,7 @@ FINDINGS = (
     Finding(
         "B69",
         "A network that sees its weights rounded to two bits while it learns makes {mean:.0f} in a hundred fewer mistakes than one that is rounded "
-        "afterwards, both with a grid for each unit.",
+        "afterwards, both with a grid for each unit that reaches its largest weight.",
         "mistakes of the one rounded afterwards minus those of the other, in percent",
         lambda runs: runs.difference("mistakes", "cross-entropy, units", "aware, units", bits=2),
         above(0),
