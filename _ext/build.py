@@ -19,6 +19,7 @@ BIBLIOGRAPHY = "chapters/reference/bibliography"
 
 def build(target: Path, work: Path, toc: Path, **options: Any) -> bool:
     """Run Sphinx as jupyter-book configures it; True where it ends well."""
+    drop_leftover(target)
     settings = {
         "external_toc_path": str(toc),
         "nitpicky": True,
@@ -29,6 +30,12 @@ def build(target: Path, work: Path, toc: Path, **options: Any) -> bool:
         ROOT, target, noconfig=True, path_config=ROOT / "_config.yml", confoverrides=settings, doctreedir=work / "doctrees", quiet=True, **options
     )
     return status == 0
+
+
+def drop_leftover(target: Path) -> None:
+    """Of a first build that failed sphinx-exercise leaves a file by the name of the folder `_static`, and no later build gets past it."""
+    if (target / "_static").is_file():
+        (target / "_static").unlink()
 
 
 def build_book() -> bool:
