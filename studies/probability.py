@@ -159,8 +159,8 @@ FINDINGS = (
     ),
     Finding(
         "B78",
-        "Once a miss costs no more than a false alarm, the hinge weighted nine to one costs {mean:.2f} more than the logistic line for nine, "
-        "which from nine to one needs no more than a new threshold.",
+        "Once a miss costs no more than a false alarm, the hinge weighted nine to one, still cut at 0, costs {mean:.2f} more than the logistic line "
+        "for nine, cut at its new threshold.",
         f"cost of the hinge weighted for 9 minus that of the logistic line for 9, cut at the threshold for 1, with a miss at 1, {TUMOUR}",
         lambda runs: runs.difference("cost", "hinge, weighted for 9", "logistic, line for 9", miss=1),
         above(0),
