@@ -245,8 +245,8 @@ def _inverse_of_the_series(excess: float) -> float:
     statement="For cross-entropy, near the boundary, the excess loss of a mistake shrinks quadratically with the point's difficulty, ψ(r) ≈ r²/2; "
     "this rapid decay is a sign of a well-behaved surrogate.",
     verdict="conditional",
-    corrected="The formula holds, with r = |2η - 1|, the lead of the likelier answer: 0 at a coin flip. The square is a sign of a curve that bends "
-    "smoothly at 0, if that is what behaving well means. For the mistakes it is no virtue: ψ bounds the loss from below, so a wrong decision may "
+    corrected="The formula holds, with r = |2η - 1|, the lead of the likelier answer: 0 at a coin flip. The square is a sign of a curvature "
+    "at 0, if that is what behaving well means. For the mistakes it is no virtue: ψ bounds the excess loss from below, so a wrong decision may "
     "cost only about r²/2 nats of excess log loss, and the excess error can be about as large as √(2 × excess log loss). The hinge, ψ(r) = r, "
     "promises in proportion.",
     chapter="calibration",
