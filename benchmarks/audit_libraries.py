@@ -14,6 +14,7 @@ import ast
 import datetime
 import importlib.util
 import json
+import re
 import sys
 import types
 import warnings
@@ -467,8 +468,9 @@ def rows(reports: dict[tuple[str, str], lossbook.auditor.Report], today: str) ->
             continue
         code = f"{setups[note.library, note.name]}\n{finding.example}"
         version = metadata.version(note.library)
+        key = "-".join(re.findall("[a-z0-9.]+", f"audited {note.library} {note.name} {note.finding}".lower()))
         about = {"library": note.library, "version": version, "loss": note.name, "kind": note.kind, "words": note.words, "thread": note.thread}
-        found.append({**about, "finding": finding.name, "detail": finding.detail, "code": code, "printed": evaluated(code), "date": today})
+        found.append({"id": key, **about, "finding": finding.name, "detail": finding.detail, "code": code, "printed": evaluated(code), "date": today})
     return found
 
 

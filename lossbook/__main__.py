@@ -67,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     command = commands.add_parser("audit", help="say what a loss is and what is wrong with it")
     command.add_argument("loss", help="package.module:function, or a class that is made without arguments")
-    command.add_argument("--kind", choices=tuple(TARGETS), default="margin")
+    command.add_argument("--kind", choices=tuple(TARGETS), help="read off the signature where it tells")
     command.add_argument("--shape", type=_numbers, help="of the logits, such as 5,3")
     command.add_argument("--targets", help="floats, labels or signs; in multiclass labels or one_hot")
     command.add_argument(

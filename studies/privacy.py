@@ -179,8 +179,8 @@ FINDINGS = (
     ),
     Finding(
         "B172",
-        f"At ε = 2, to stop plain cross-entropy in time and not after {LATE} steps is worth more than the forward correction: by {{mean:.0f}} "
-        "mistakes in a hundred.",
+        f"At ε = 2, to stop plain cross-entropy in time and not after {LATE} steps is worth more than what the forward correction then adds: by "
+        "{mean:.0f} mistakes in a hundred.",
         f"mistakes after {LATE} steps minus those at the best step, minus the lead of the forward correction at its best step, in percent",
         stopping_beyond_correction,
         above(0),
@@ -203,8 +203,8 @@ FINDINGS = (
     ),
     Finding(
         "B175",
-        "Under stronger privacy, ε = 1, it is not clear that the correction leads once there is a ridge: the difference is {low:.1f} to {high:.1f} "
-        "mistakes in a hundred.",
+        "Under stronger privacy, ε = 1, it is not clear that the correction leads with a ridge and those 160 steps: the difference is {low:.1f} to "
+        "{high:.1f} mistakes in a hundred.",
         "mistakes of plain cross-entropy minus those of the forward correction, each at its own best ridge, in percent",
         lambda runs: runs.difference("mistakes", "plain, ridge", "forward, ridge", epsilon=1.0),
         unclear(),

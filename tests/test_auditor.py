@@ -1039,6 +1039,42 @@ def test_bad_arguments_are_named(arguments: dict[str, Any], error: type[Exceptio
     assert words in str(caught.value)
 
 
+class Scored(torch.nn.Module):
+    """A loss as a module has it."""
+
+    def forward(self, scores: Tensor, labels: Tensor) -> Tensor:
+        return F.cross_entropy(scores, labels)
+
+
+@pytest.mark.parametrize(
+    ("loss", "kind"),
+    [
+        (margins.hinge, "margin"),
+        (lambda m, sharpness=2.0: F.softplus(-sharpness * m), "margin"),
+        (multiclass.crammer_singer, "multiclass"),
+        (partial(crossentropy.generalized_cross_entropy, q=0.5), "multiclass"),
+        (Scored(), "multiclass"),
+        (boxes.giou_loss, "boxes"),
+    ],
+)
+def test_the_signature_tells_the_kind(loss: Callable[..., Any], kind: str) -> None:
+    assert lossbook.audit(loss).kind == kind
+
+
+@pytest.mark.parametrize(
+    ("loss", "found"),
+    [
+        (F.binary_cross_entropy_with_logits, "(input: torch.Tensor, target: torch.Tensor"),
+        (lambda *tensors: tensors[0], "(*tensors)"),
+        (F.softplus, "a function without a signature"),
+    ],
+)
+def test_a_signature_that_does_not_tell_it(loss: Callable[..., Any], found: str) -> None:
+    with pytest.raises(ValueError, match="`kind` should be given where the signature doesn't tell it") as caught:
+        lossbook.audit(loss)
+    assert found in str(caught.value)
+
+
 # --- the command line ------------------------------------------------------------------------------------------------------------------------
 
 
@@ -1055,6 +1091,8 @@ def test_bad_arguments_are_named(arguments: dict[str, Any], error: type[Exceptio
         (["lossbook.margins:hing"], 2, "'lossbook.margins' has no 'hing'"),
         (["lossbook.margins"], 2, "should be package.module:function"),
         (["lossbook.margins:hinge", "--kind", "binary"], 2, "`loss` should take logits"),
+        (["lossbook.multiclass:crammer_singer"], 0, "crammer_singer (multiclass): "),
+        (["torch.nn.functional:binary_cross_entropy_with_logits"], 2, "`kind` should be given where"),
         (["math:pi"], 2, "`loss` should be callable"),
         (["lossbook.margins:hinge", "--seed=-1"], 2, "`seed` should be at least 0"),
         (["lossbook.margins:hinge", "--shape=5,x"], 2, "argument --shape: invalid"),

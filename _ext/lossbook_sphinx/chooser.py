@@ -3,9 +3,10 @@
 ```{chooser} answers        ```{chooser} symptoms
 ```                        ```
 
-The file is `chooser.yml` beside the page. A row names a section of a chapter (its proof), a figure with controls and the setting to open it at,
-and one line of code. While the chapters are read, their sections and figures are noted; once all are read, the links are made, and a section,
-figure, control or value that doesn't exist is a warning. A row whose chapter isn't in the book at hand (one page built alone) has no links.
+The file is `chooser.yml` beside the page. A row names a section of a chapter (its proof), one line of code, and what shows it: a figure with controls
+and the setting to open it at, or the boxes of claims and findings. It may name what the audit found of it in released libraries (`audited.json`).
+While the chapters are read, their sections, figures and boxes are noted; once all are read, the links are made, and a section, figure, control,
+value, box or library's loss that doesn't exist is a warning. A row whose chapter isn't in the book at hand (one page built alone) has no links.
 
 The answers come with their questions, as native radio buttons that a script obeys. Without scripts the whole table is there and the form is hidden.
 """
@@ -13,8 +14,9 @@ The answers come with their questions, as native radio buttons that a script obe
 from __future__ import annotations
 
 import html
+import json
 from collections import Counter
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -43,10 +45,11 @@ class Figure(NamedTuple):
 
 
 class Page(NamedTuple):
-    """What a chapter offers to link to: sections by id with their titles, figures by name."""
+    """What a chapter offers to link to: sections by id with their titles, figures by name, and the boxes of claims and findings by id."""
 
     sections: dict[str, str]
     figures: dict[str, Figure]
+    boxes: dict[str, str]
 
 
 class ChooserDirective(SphinxDirective):
@@ -86,7 +89,8 @@ class Targets(Noted):
         for address, count in addresses.items():
             if count > 1:
                 LOGGER.warning("%d figures have the address %r: give each of them a key of its own", count, address, location=app.env.docname)
-        return Page(sections, figures(doctree))
+        boxes = {data[kind]: kind for data in handed(doctree) for kind in ("claim", "finding") if kind in data}
+        return Page(sections, figures(doctree), boxes)
 
 
 def resolve(app: Sphinx, doctree: nodes.document, docname: str) -> None:
@@ -137,7 +141,7 @@ def row(app: Sphinx, docname: str, kind: str, entry: dict[str, Any]) -> str:
 
 
 def links(app: Sphinx, docname: str, entry: dict[str, Any]) -> str:
-    """The proof, and the figure at its setting."""
+    """The proof, the figure at its setting, the boxes, and what released libraries do."""
     place, section = entry["proof"].split("#")
     page = f"chapters/{place}" if f"chapters/{place}" in Targets.pages(app.env) else place
     offered = Targets.pages(app.env).get(page)
@@ -147,14 +151,30 @@ def links(app: Sphinx, docname: str, entry: dict[str, Any]) -> str:
     for complaint in complaints(offered, section, entry):
         LOGGER.warning("%s, %s", page, complaint, location=docname)
     address = app.builder.get_relative_uri(docname, page)
-    figure = offered.figures.get(entry["figure"])
-    state = f"#{address_of(figure, entry['state'])}" if figure else ""
-    parts = {
-        "proof": f'<a href="{address}#{section}">{html.escape(offered.sections.get(section, section))}</a>',
-        "figure": f'<a href="{address}{state}">The figure, set to show it</a>',
-        "chapter": html.escape(app.env.titles[page].astext()),
-    }
+    parts = {"proof": f'<a href="{address}#{section}">{html.escape(offered.sections.get(section, section))}</a>'}
+    if figure := offered.figures.get(entry.get("figure", "")):
+        parts["figure"] = f'<a href="{address}#{address_of(figure, entry["state"])}">The figure, set to show it</a>'
+    boxes = [f'<a href="{address}#{offered.boxes[key]}-{key}">{key}</a>' for key in entry.get("boxes", ()) if key in offered.boxes]
+    if boxes:
+        parts["boxes"] = f"measured: {', '.join(boxes)}"
+    parts["chapter"] = html.escape(app.env.titles[page].astext())
+    if entry.get("audited"):
+        parts["audited"] = f"in released libraries: {libraries(app, docname, entry['audited'])}"
     return "".join(f'<p class="chooser-{name}">{text}</p>' for name, text in parts.items())
+
+
+def libraries(app: Sphinx, docname: str, names: list[str]) -> str:
+    """Links to the audit's rows, each named by library, loss and finding."""
+    _, path = app.env.relfn2path("audited.json", docname)
+    known = {f"{row['library']} {row['loss']} {row['finding']}": row for row in json.loads(Path(path).read_text(encoding="utf-8"))["rows"]}
+    address = app.builder.get_relative_uri(docname, str(PurePosixPath(docname).with_name("audit")))
+    found = []
+    for name in names:
+        if row := known.get(name):
+            found.append(f'<a href="{address}#{row["id"]}">{html.escape(row["library"].replace("_", "-"))} {html.escape(row["loss"])}</a>')
+        else:
+            LOGGER.warning("the audit has no row %r; there are %s", name, ", ".join(known), location=docname)
+    return ", ".join(found)
 
 
 def address_of(figure: Figure, state: dict[str, str]) -> str:
@@ -164,8 +184,12 @@ def address_of(figure: Figure, state: dict[str, str]) -> str:
 
 def complaints(page: Page, section: str, entry: dict[str, Any]) -> list[str]:
     """What a row names and the page hasn't."""
-    figure = page.figures.get(entry["figure"])
     missing = [] if section in page.sections else [f"no section {section!r}; there are {', '.join(page.sections)}"]
+    missing += [f"no box {key!r}; there are {', '.join(page.boxes)}" for key in entry.get("boxes", ()) if key not in page.boxes]
+    if "figure" not in entry:
+        shown = entry.get("boxes") or entry.get("audited")
+        return missing if shown else [*missing, "a row without a figure names boxes, or rows of the audit, that show it"]
+    figure = page.figures.get(entry["figure"])
     if figure is None:
         return [*missing, f"no figure {entry['figure']!r} with controls; there are {', '.join(page.figures)}"]
     if set(entry["state"]) != set(figure.settings):

@@ -21,6 +21,7 @@ from lossbook._core.door import plain_arguments
 from lossbook.auditor._bench import AXES, SHAPES, Bench, Check, LossRaised
 from lossbook.auditor._bench import TARGETS as TARGETS
 from lossbook.auditor._finding import Finding, settled
+from lossbook.auditor._kinds import guess
 from lossbook.auditor._report import Report
 
 __all__ = ["Finding", "Report", "audit"]
@@ -30,7 +31,7 @@ __all__ = ["Finding", "Report", "audit"]
 def audit(
     loss: Callable[..., Any],
     *,
-    kind: str = "margin",
+    kind: str | None = None,
     shape: Sequence[int] | None = None,
     targets: str | None = None,
     compile: bool | str = False,
@@ -42,7 +43,8 @@ def audit(
     Args:
         loss: For "margin" a function of a tensor of margins y·s, element by element. For the others a function of (logits, targets), or of two
             sets of boxes, that returns a scalar or one loss an example. Bind further parameters with `functools.partial` or a lambda.
-        kind: "margin", "binary", "multiclass" or "boxes".
+        kind: "margin", "binary", "multiclass" or "boxes". Where it is None the signature is read: one required argument is a margin; of two, one
+            whose name has "box" in it means boxes, "label" or "class" many classes.
         shape: Of the logits; [5], [5, 3] with the classes on axis 1, or [5, 4] where it is None. Images are (2, 1, 4, 4) or (2, 3, 4, 4).
         targets: In binary "floats" (0. and 1.), "labels" (integers) or "signs" (-1. and 1.); in multiclass "labels" or "one_hot".
         compile: Also compare with torch.compile, through its default backend or the one named; that takes seconds and a C++ compiler.
@@ -55,7 +57,8 @@ def audit(
 
     Raises:
         TypeError: `loss` cannot be called, or is a class; a shape, seed or name of another type.
-        ValueError: An unknown kind, form of targets, shape or backend; or the loss raises on an ordinary input, which the message gives.
+        ValueError: An unknown kind, form of targets, shape or backend, or a kind that the signature doesn't tell; or the loss raises on an ordinary
+            input, which the message gives.
 
     Example:
         >>> import torch
@@ -73,6 +76,7 @@ def audit(
     Chapter: audit.
     """
     _check_loss(loss)
+    kind = guess(loss) if kind is None else kind
     check_choice("kind", kind, tuple(TARGETS))
     form = TARGETS[kind][0] if targets is None else targets
     check_choice("targets", form, TARGETS[kind])

@@ -63,11 +63,17 @@ def test_every_row_is_on_the_page_with_its_links() -> None:
     for tag, row in zip(found, ROWS, strict=True):
         assert tag.select_one(".chooser-code").text == row["code"]
         assert tag.th.text == row.get("when", row.get("see")).replace("'", "’")
-        proof, figure = (tag.select_one(f".chooser-{kind} a")["href"] for kind in ("proof", "figure"))
+        proof = tag.select_one(".chooser-proof a")["href"]
         path, section = book.target(PAGE, proof)
         assert (path.relative_to(book.SITE).as_posix(), section) == (f"chapters/{row['proof'].split('#')[0]}.html", row["proof"].split("#")[1])
         assert tag.select_one(".chooser-proof a").text in book.article(path.relative_to(book.SITE).as_posix()).find(id=section).text
-        assert_state(figure, row)
+        if "figure" in row:
+            assert_state(tag.select_one(".chooser-figure a")["href"], row)
+        named = [link["href"] for link in tag.select(".chooser-boxes a, .chooser-audited a")]
+        assert len(named) == len(row.get("boxes", ())) + len(row.get("audited", ()))
+        for address in named:
+            path, place = book.target(PAGE, address)
+            assert book.article(path.relative_to(book.SITE).as_posix()).find(id=place)
 
 
 def assert_state(address: str, row: dict[str, Any]) -> None:
@@ -84,16 +90,20 @@ def assert_state(address: str, row: dict[str, Any]) -> None:
 EXPLORER = {"text/html": "<svg/>", MIME: {"figure": "draw-1a2b3c", "settings": {"a b": ["0", "1 &"]}}}
 CHAPTER = (
     "# Chapter\n\n## A proof\n\nText.\n\n```{{code-cell}} ipython3\n---\nmystnb:\n  figure:\n    name: fig-one\n    caption: One.\n---\n"
-    "display({explorer!r}, raw=True)\n```\n"
+    "display({explorer!r}, raw=True)\n```\n\n```{{code-cell}} ipython3\ndisplay({box!r}, raw=True)\n```\n"
 )
+BOX = {"text/html": "<div>B01</div>", MIME: {"finding": "B01"}}
 ROW = {"code": "1 < 2", "proof": "chapter#a-proof", "figure": "fig-one", "state": {"a b": "1 &"}}
+AUDITED = {"rows": [{"id": "audited-1", "library": "torch", "loss": "hinge", "finding": "broadcasting"}]}
 
 
 def tiny_page(tiny: TinyBook, **changes: Any) -> str:
     """What building a chapter and a chooser of one symptom printed."""
+    row = {name: value for name, value in {"see": "A < B", "cause": "C & D", **ROW, **changes}.items() if value is not None}
     tiny.page("# Title\n\n```{chooser} symptoms\n```\n\n```{toctree}\nchapter\n```\n")
-    tiny.page(CHAPTER.format(explorer=EXPLORER), "chapter")
-    (tiny.folder / "chooser.yml").write_text(yaml.safe_dump({"symptoms": [{"see": "A < B", "cause": "C & D", **ROW, **changes}]}))
+    tiny.page(CHAPTER.format(explorer=EXPLORER, box=BOX), "chapter")
+    (tiny.folder / "audited.json").write_text(json.dumps(AUDITED))
+    (tiny.folder / "chooser.yml").write_text(yaml.safe_dump({"symptoms": [row]}))
     return tiny.build(check=False)
 
 
@@ -106,6 +116,15 @@ def test_a_row_links_its_proof_and_its_figure(tiny: TinyBook) -> None:
     assert row.select_one(".chooser-figure a")["href"] == "chapter.html#draw-1a2b3c.a%20b=1%20%26"
 
 
+def test_a_row_may_show_boxes_and_libraries_in_place_of_a_figure(tiny: TinyBook) -> None:
+    assert "WARNING" not in tiny_page(tiny, figure=None, state=None, boxes=["B01"], audited=["torch hinge broadcasting"])
+    row = tiny.read().select_one(".chooser-table tbody tr")
+    assert row.select_one(".chooser-figure") is None
+    assert row.select_one(".chooser-boxes a")["href"] == "chapter.html#finding-B01"
+    assert row.select_one(".chooser-audited a")["href"] == "audit.html#audited-1"
+    assert "names boxes" in tiny_page(tiny, figure=None, state=None)
+
+
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [
@@ -114,6 +133,8 @@ def test_a_row_links_its_proof_and_its_figure(tiny: TinyBook) -> None:
         ({"figure": "fig-two"}, "no figure 'fig-two' with controls; there are fig-one"),
         ({"state": {"a b": "2"}}, "a b of 'fig-one' is one of ['0', '1 &']; found '2'"),
         ({"state": {}}, "figure 'fig-one' has the controls a b; found"),
+        ({"boxes": ["C07"]}, "no box 'C07'; there are"),
+        ({"audited": ["torch hinge kind"]}, "the audit has no row 'torch hinge kind'; there are torch hinge broadcasting"),
     ],
 )
 def test_what_does_not_exist_is_a_warning(tiny: TinyBook, changes: dict[str, Any], complaint: str) -> None:

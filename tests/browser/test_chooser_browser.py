@@ -65,11 +65,12 @@ def test_a_link_opens_it_at_a_choice(visit: Opener) -> None:
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("name", sorted({row["proof"].split("#")[0] for row in ROWS}))
+@pytest.mark.parametrize("name", sorted({row["proof"].split("#")[0] for row in ROWS if "figure" in row}))
 def test_a_link_opens_the_figure_at_its_setting(visit: Opener, name: str) -> None:
     page = visit(book.SITE / PAGE).page
-    chosen = [number for number, row in enumerate(ROWS) if row["proof"].startswith(name)]
-    links = [page.locator(".chooser-figure a").nth(number).get_attribute("href") or "" for number in chosen]
+    chosen = [number for number, row in enumerate(ROWS) if row["proof"].startswith(name) and "figure" in row]
+    every = page.locator(".chooser-table tbody tr")
+    links = [every.nth(number).locator(".chooser-figure a").get_attribute("href") or "" for number in chosen]
     for address, number in zip(links, chosen, strict=True):
         opened = visit(book.SITE / PAGE).page
         opened.goto(urljoin(opened.url, address))
