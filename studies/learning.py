@@ -189,9 +189,8 @@ FINDINGS = (
     ),
     Finding(
         "B52",
-        "With a hundred messages it isn't decisions that a ridge buys: the one that is best for the log loss makes {mean:.1f} mistakes in a "
-        "hundred more than "
-        "next to none.",
+        "With a hundred messages it isn't decisions that a ridge buys: the one that is best for the log loss, and leaves the intercept free, makes "
+        "{mean:.1f} mistakes in a hundred more than next to none.",
         "held-out mistakes with the best ridge minus those with next to none, a hundred messages, in percent",
         lambda runs: paired([-each for each in above_the_ridge(runs, "mistakes").each]),
         above(0),
@@ -218,7 +217,7 @@ FINDINGS = (
         "B55",
         "Modesty can be had without a penalty: with a hundred messages, dividing the scores of the line with next to no ridge by one number brings "
         "its log loss "
-        "on others {mean:.3f} nats below that of the best ridge, and changes no decision.",
+        "on others {mean:.3f} nats below that of the best ridge that leaves the intercept free, and changes no decision.",
         "held-out log loss of the ridge minus that of next to no ridge with a temperature, a hundred messages, in nats",
         lambda runs: runs.difference("held_out", "ridge", "temperature", messages=100),
         above(0),

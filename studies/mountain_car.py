@@ -159,8 +159,7 @@ FINDINGS = (
     ),
     Finding(
         "B22",
-        "What the rollouts are good for is the label: taught the best first moves, the network needs {mean:.0f} steps fewer than taught the "
-        "teacher's own moves.",
+        "At the ridges that were chosen, a network taught the best first moves needs {mean:.0f} steps fewer than one taught the teacher's own moves.",
         "steps to the flag (teacher's moves minus plain)",
         lambda runs: runs.difference("steps", "teacher's moves", "plain"),
         above(0),
