@@ -25,13 +25,12 @@ def guess(loss: Callable[..., Any]) -> str:
         unknown("a function without a signature")
     places = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     needed = [name for name, each in signature.parameters.items() if each.kind in places and each.default is each.empty]
-    if len(needed) == 1:
-        return "margin"
-    if len(needed) == 2:
-        for kind, words in WORDS.items():
-            if any(word in name.lower() for name in needed for word in words):
-                return kind
-    unknown(str(signature))
+    named = [kind for kind, words in WORDS.items() if any(word in name.lower() for name in needed for word in words)]
+    if len(needed) == 2 and named:
+        return named[0]
+    if len(needed) != 1:
+        unknown(str(signature))
+    return "margin"
 
 
 def unknown(found: str) -> NoReturn:
