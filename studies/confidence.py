@@ -211,14 +211,14 @@ def trained(seed: int, redrawn: float, count: int, l2: float) -> Trained:
     adam = torch.optim.Adam(layers, lr=0.03)
 
     def logits(rows: Tensor) -> Tensor:
-        return torch.relu(rows @ layers[0] + layers[1]) @ layers[2] + layers[3]
+        return torch.relu(rows @ layers[0] + layers[1]) @ layers[2] + layers[3]  # type: ignore[no-any-return]
 
     found, objective = {}, []
     for step in range(1, STEPS + 1):
         adam.zero_grad()
         loss = F.cross_entropy(logits(pixels[:count]), labels[:count])
         total = loss + l2 / 2 * (layers[0].square().sum() + layers[2].square().sum())
-        total.backward()  # type: ignore[no-untyped-call]
+        total.backward()
         adam.step()
         objective.append(float(total.detach()))
         if step in STOPS or step == STEPS:
@@ -292,8 +292,8 @@ def won_back(runs: Runs) -> Effect:
 FINDINGS = (
     Finding(
         "B110",
-        "With 1000 examples of 200 features and true weights of length √5, logistic regression without a penalty has weights {mean:.2f} times as long "
-        "as the true ones.",
+        "With 1000 examples of 200 features and true weights of length √5, logistic regression without a penalty has weights {mean:.2f} times as "
+        "long as the true ones.",
         "length of the fitted weights over that of the true ones",
         lambda runs: runs.mean("plain_length", "ridge", problem=HARD),
         above(1),

@@ -194,9 +194,9 @@ def an_extra_step(seed: int) -> Measurement:
 
 @claim(
     "X07",
-    statement="One temperature, fitted on held-out cases, lowers the log loss of a network that is too sure, and leaves every case its likeliest class.",
+    statement="One temperature, fitted on held-out cases, lowers the log loss of a network that is too sure, and leaves the likeliest class.",
     verdict="holds",
-    corrected="One temperature, fitted on held-out cases, lowers the log loss of a network that is too sure, and leaves every case its likeliest class.",
+    corrected="One temperature, fitted on held-out cases, lowers the log loss of a network that is too sure, and leaves the likeliest class.",
     chapter=CHAPTER,
     references=("guo2017calibration",),
     quantity="likeliest classes changed by the temperature, of 599 digits; of the 600 learned from a fifth had redrawn labels",
