@@ -25,6 +25,8 @@ NAMES = (  # every study, by chapters
     "quantization",
     "learning",
     "boosting",
+    "confidence",
+    "score_maps",
     "balancing",
     "opportunity_cost",
     "mountain_car",

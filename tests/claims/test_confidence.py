@@ -38,6 +38,12 @@ def test_c46_the_limit_by_simulation_of_its_own_equations(rng: np.random.Generat
     assert slope == pytest.approx(limit.slope, abs=0.13)
 
 
+def test_c46_the_limit_hangs_on_the_length_of_the_true_weights() -> None:
+    weak, middle, strong = (claims.high_dimensional_limit(0.2, length) for length in (1.0, math.sqrt(5), 3.0))
+    assert weak.inflation < middle.inflation < strong.inflation
+    assert weak.noise / 1.0 > middle.noise / math.sqrt(5)  # the weaker the signal, the farther from its direction
+
+
 def test_c46_fitted_logits_are_the_joint_normal_they_are_drawn_from() -> None:
     forecasts = claims.logistic_forecasts(0, 4000, 3)
     assert forecasts.inflation == pytest.approx(1, abs=0.25)
@@ -49,7 +55,7 @@ def test_c46_a_wrong_model_hides_its_error() -> None:
     found = LEDGER["C46"].measure().details
     mean = quad(lambda x: expit(3 * (x * x - 1)) * norm.pdf(x), -9, 9)[0]
     expected = quad(lambda x: abs(expit(3 * (x * x - 1)) - mean) * norm.pdf(x), -9, 9, limit=200)[0]
-    # the line is flat by symmetry; the mean of 20,000 absolute differences has a standard error of .0015
+    # the line is flat by symmetry; of 20,000 absolute differences the mean has a standard error of .0015
     assert found["wrong_model_mean_error_of_the_probabilities"] == pytest.approx(expected, abs=0.0075)
 
 
