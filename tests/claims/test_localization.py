@@ -40,7 +40,7 @@ def test_top_is_good_counts_the_highest_score() -> None:
 
 def test_a_varifocal_loss_without_its_weight_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(claims, "varifocal_loss", claims.binary_cross_entropy)
-    assert not claims.each_loss_learns_another_score(0).holds
+    assert not claims.a_score_that_guesses_the_overlap_sorts_better(0).holds
 
 
 def test_the_expected_share_is_that_of_many_draws() -> None:
