@@ -28,6 +28,7 @@ NAMES = (  # every study, by chapters
     "confidence",
     "score_maps",
     "balancing",
+    "localization",
     "opportunity_cost",
     "mountain_car",
     "fairness",
