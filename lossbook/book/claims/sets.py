@@ -40,8 +40,8 @@ def _segments(panoptic_map: Tensor) -> Tensor:
     "C58",
     statement="Panoptic segmentation gives every pixel its stuff and every object its own mask; the newest models predict the set directly.",
     verdict="holds",
-    corrected="The first half is the task's definition, the second is cited: MaskFormer and Mask2Former predict sets. Measured is what we add: segments "
-    "do not overlap, so at most one of them has IoU > 1/2 with a given true one, and PQ = SQ · RQ needs no matching by cost.",
+    corrected="The first half is the task's definition, the second is cited: MaskFormer and Mask2Former predict sets. Measured is what we add: "
+    "segments do not overlap, so at most one of them has IoU > 1/2 with a given true one, and PQ = SQ · RQ needs no matching by cost.",
     chapter="sets",
     references=("kirillov2019panoptic", "cheng2021per", "cheng2022masked"),
     quantity="segments with two partners of IoU above one half",
