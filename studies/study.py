@@ -29,6 +29,7 @@ NAMES = (  # every study, by chapters
     "score_maps",
     "balancing",
     "localization",
+    "sets",
     "opportunity_cost",
     "mountain_car",
     "fairness",

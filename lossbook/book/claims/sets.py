@@ -40,8 +40,8 @@ def _segments(panoptic_map: Tensor) -> Tensor:
     "C58",
     statement="Panoptic segmentation gives every pixel its stuff and every object its own mask; the newest models predict the set directly.",
     verdict="holds",
-    corrected="Panoptic segmentation gives every pixel its stuff and every object its own mask. Because segments do not overlap, at most one of them "
-    "has IoU > 1/2 with a given true one, so its score needs no matching: PQ = SQ · RQ over the pairs that are there.",
+    corrected="The first half is the task's definition, the second is cited: MaskFormer and Mask2Former predict sets. Measured is what we add: "
+    "segments do not overlap, so at most one of them has IoU > 1/2 with a given true one, and PQ = SQ · RQ needs no matching by cost.",
     chapter="sets",
     references=("kirillov2019panoptic", "cheng2021per", "cheng2022masked"),
     quantity="segments with two partners of IoU above one half",
@@ -87,8 +87,8 @@ def _greedy(cost: Tensor) -> float:
     "C59",
     statement="Bipartite matching finds the best one-to-one assignment between predicted and true objects.",
     verdict="holds",
-    corrected="Bipartite matching finds the assignment with the smallest sum of costs; taking the cheapest pair first does not. The matching "
-    "compares −p, the loss −ln p.",
+    corrected="Bipartite matching finds the assignment with the smallest sum of costs; taking the cheapest pair first need not. DETR's "
+    "matching compares −p, its loss −ln p.",
     chapter="sets",
     references=("kuhn1955hungarian", "carion2020end", "stewart2016end"),
     quantity="share of 500 random 5 × 5 problems in which it equals the best of all 120 assignments",
