@@ -26,6 +26,7 @@ NAMES = (  # every study, by chapters
     "learning",
     "boosting",
     "balancing",
+    "conflict",
     "opportunity_cost",
     "mountain_car",
     "fairness",
