@@ -219,7 +219,8 @@ FINDINGS = (
     ),
     Finding(
         "B122",
-        "The naming gains: with two units and Adam the plain sum misnames {mean:.0f} digits in a hundred fewer than a network that learns the naming alone.",
+        "The naming gains: with two units and Adam the plain sum misnames {mean:.0f} digits in a hundred fewer than a network "
+        "that learns the naming alone.",
         "percent of digits misnamed, naming alone minus sum, Adam, 2 units",
         lambda runs: runs.difference("misnamed", "naming alone", "sum", case="Adam, 2 units"),
         above(0),
@@ -248,7 +249,8 @@ FINDINGS = (
     ),
     Finding(
         "B126",
-        "A fixed weight, tuned no harder, loses less than PCGrad and less than MGDA, with two units and Adam: by {mean:.0f} where that is least sure.",
+        "A fixed weight, tuned no harder, loses less than PCGrad and less than MGDA, with two units and Adam: by {mean:.0f} where that "
+        "is least sure.",
         f"{LOST}, PCGrad or MGDA minus fixed weight, whichever is less sure, Adam, 2 units",
         lambda runs: ahead(runs, "Adam, 2 units"),
         above(0),
