@@ -28,6 +28,7 @@ NAMES = (  # every study, by chapters
     "confidence",
     "score_maps",
     "balancing",
+    "conflict",
     "localization",
     "sets",
     "opportunity_cost",

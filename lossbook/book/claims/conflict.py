@@ -16,7 +16,8 @@ from lossbook.multitask import pcgrad, task_gradients
     "Equal lengths never hurt. It says nothing about the error on new data.",
     chapter="conflict",
     references=("yu2020gradient", "sener2018multi"),
-    quantity="share of 2000 random pairs of slopes where the rule says which way the second loss goes",
+    quantity="share of 2000 random pairs of slopes, three normal numbers each times a length spread over powers of ten, where the rule says which "
+    "way the second loss goes",
 )
 def a_conflict_hurts_only_the_shorter_gradient(seed: int) -> Measurement:
     source, rate = torch.Generator().manual_seed(seed), 1e-7
