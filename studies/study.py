@@ -26,6 +26,7 @@ NAMES = (  # every study, by chapters
     "learning",
     "boosting",
     "balancing",
+    "imbalance",
     "opportunity_cost",
     "mountain_car",
     "fairness",
