@@ -29,6 +29,7 @@ NAMES = (  # every study, by chapters
     "score_maps",
     "balancing",
     "conflict",
+    "imbalance",
     "localization",
     "sets",
     "opportunity_cost",
