@@ -22,7 +22,7 @@ from studies import Effect, Finding, Runs, Study, above, paired, unclear, within
 
 DIGIT, STRIPES, SPECKLE, NO_OBJECT, VOID = 0, 1, 2, 3, 9
 COLUMNS, SLOTS, WIDTH = 32, 12, 16
-TRAINING, HELD_OUT, BATCH, STEPS, RATE = 600, 100, 8, 300, 0.015
+TRAINING, HELD_OUT, BATCH, STEPS, RATE = 600, 100, 8, 900, 0.015
 GROUP = tuple(range(10))  # seeds whose networks learn side by side
 PLACES = (torch.arange(SLOTS) + 0.5) / SLOTS  # where the slots stand, from 0 to 1
 ACROSS = (torch.arange(COLUMNS) + 0.5) / COLUMNS
@@ -241,7 +241,7 @@ def judged(network: Slots, held: Strips, *, cleaned: bool) -> dict[str, float]:
 
 
 RULES = ("once", "once, no talk", "twice", "nearest")
-MOVED = 0.2
+MOVED = 0.25
 
 STUDY = Study(
     run=run,
@@ -287,10 +287,11 @@ FINDINGS = (
     ),
     Finding(
         "B152",
-        "And of misses: at 1, {mean:.1f} in a hundred more digits are claimed by nobody than at 0.1.",
+        "Whether a full weight makes misses more common isn't clear: at 1, between {low:.1f} and {high:.1f} in a hundred more digits are claimed by "
+        "nobody than at 0.1.",
         "digits never claimed, weight 1 minus weight 0.1, in percent",
         lambda runs: paired([-each for each in by_weight(runs, "never").each]),
-        above(0),
+        unclear(),
     ),
     Finding(
         "B153",

@@ -3,9 +3,9 @@
 ```{teachers} chapters        ```{teachers} routes
 ```                           ```
 
-The first is a table: a chapter's minutes, what it gives ("You will ..." in its box), what it needs (the chapters that its box links to), how many exercises
-of which kind, and the first figure with the question under it. The second comes from `routes.yml` beside the page: steps, each a chapter and a figure at a
-setting to show. A section, figure, control or value that doesn't exist is a warning, as in the chooser.
+The first is a table: a chapter's minutes, what it gives ("You will ..." in its box), what it needs (the chapters that its box links to), how many
+exercises of which kind, and the first figure with the question under it. The second comes from `routes.yml` beside the page: steps, each a chapter
+and a figure at a setting to show. A section, figure, control or value that doesn't exist is a warning, as in the chooser.
 """
 
 from __future__ import annotations
@@ -115,9 +115,9 @@ def resolve(app: Sphinx, doctree: nodes.document, docname: str) -> None:
 def chapter_rows(app: Sphinx, docname: str) -> list[str]:
     """A row a chapter, in the order of the contents."""
     pages = Chapters.pages(app.env)
-    order = [page for page in app.env.found_docs if page in pages]
-    listed = [page for entry in app.env.tocs.get(app.config.root_doc, nodes.bullet_list()).findall(addnodes.toctree) for page in entry["includefiles"]]
-    return [chapter_row(app, docname, page, pages[page]) for page in sorted(order, key=lambda page: listed.index(page) if page in listed else len(listed))]
+    trees = app.env.get_doctree(app.config.root_doc).findall(addnodes.toctree)
+    listed = [page for tree in trees for page in tree["includefiles"]]
+    return [chapter_row(app, docname, page, pages[page]) for page in listed if page in pages]
 
 
 def chapter_row(app: Sphinx, docname: str, page: str, chapter: Chapter) -> str:
