@@ -198,10 +198,10 @@ def learned(arm: str, learn: Boxes, seed: int, rate: float, bar: float = 0.5) ->
     def loss(step: int) -> Tensor:
         rows = batches[step]
         said = forward(weights, views[rows])
-        total = of_scores(said[:, :DIGITS], wanted[rows], reduction="sum")
+        total = of_scores(said[:, :DIGITS], wanted[rows], reduction="sum")  # type: ignore[operator]
         if arm == "two scores":
             total = total + fits[rows] @ binary_cross_entropy(said[:, DIGITS], quality[rows], reduction="none")
-        return total / BATCH
+        return total / BATCH  # type: ignore[no-any-return]
 
     return descend(weights, loss, rate, STEPS), weights
 

@@ -159,10 +159,10 @@ def trained(rule: str, seeds: tuple[int, ...], no_object_weight: float, steps: i
         rows = [torch.randint(TRAINING, (BATCH,), generator=draw) for draw in draws]
         drawn = [Strips(*(part[own] for part in all_)) for all_, own in zip(seen, rows, strict=True)]
         told = Strips(*(torch.cat(parts) for parts in zip(*drawn, strict=True)))
-        logits, masks = every(weights, fixed, told.images.unflatten(0, (len(seeds), BATCH)))
+        logits, masks = every(weights, fixed, told.images.unflatten(0, (len(seeds), BATCH)))  # type: ignore[no-untyped-call]
         loss = set_loss(rule, logits.flatten(0, 1), masks.flatten(0, 1), told, no_object_weight)
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         path.append(float(loss.detach()))
     tenth = steps // 10
@@ -187,7 +187,7 @@ def ious(masks: Tensor, others: Tensor) -> Tensor:
 
 def cleaned_up(scores: Tensor, drawn: Tensor) -> Tensor:
     """The slots that are left: the surest first, each is dropped whose mask has an IoU above one half with a kept one of its class."""
-    (sure, said), kept = scores.softmax(-1).max(-1), []
+    (sure, said), kept = scores.softmax(-1).max(-1), []  # type: ignore[var-annotated]
     overlaps = ious(drawn > 0, drawn > 0)
     for slot in sure.argsort(descending=True).tolist():
         if said[slot] < 3 and all(said[slot] != said[other] or overlaps[slot, other] <= 0.5 for other in kept):
