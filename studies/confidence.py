@@ -272,7 +272,7 @@ STUDY = Study(
         "temperature, held out": {"strength": (0.03, 0.05, 0.08, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4)},
     },
     least="log_loss",
-    tuning_seeds=range(100, 103),
+    tuning_seeds=range(100, 110),
     seeds=range(20),
     end=f"A line's objective is convex, and the solver stopped when it could gain no more than {TOLERANCE:g} of it. A network without a penalty has "
     f"no minimum: after {STEPS} steps its log loss on what it learned from is below 0.05 nats; with one, its objective fell by less than 5 % in the "

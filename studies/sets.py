@@ -287,8 +287,8 @@ FINDINGS = (
     ),
     Finding(
         "B152",
-        "Whether a full weight makes misses more common isn't clear: at 1, between {low:.1f} and {high:.1f} in a hundred more digits are claimed by "
-        "nobody than at 0.1.",
+        "Whether a full weight makes misses more common for slots that talk isn't clear: at 1, between {low:.1f} and {high:.1f} in a hundred more "
+        "digits are claimed by nobody than at 0.1.",
         "digits never claimed, weight 1 minus weight 0.1, in percent",
         lambda runs: paired([-each for each in by_weight(runs, "never").each]),
         unclear(),
