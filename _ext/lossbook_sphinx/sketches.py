@@ -171,6 +171,8 @@ SKETCHES: dict[str, Callable[[], str]] = {
     "audit": ticks,
     "chooser": fork,
     "recipes": recipe,
+    "figures": lambda: box(14, 10, 92, 46, "ghost") + curve(margins.logistic, "accent") + dot(60, 34, 5, "warm"),
+    "teachers": lambda: box(14, 18, 92, 50, "ghost") + curve(margins.hinge, "accent") + dot(40, 8, 5, "warm") + dot(60, 8, 5) + dot(80, 8, 5),
     "ledger": rows,
     "atlas": atlas,
 }

@@ -143,7 +143,7 @@ def test_what_does_not_exist_is_a_warning(tiny: TinyBook, changes: dict[str, Any
 
 def test_a_changed_chapter_changes_the_links(tiny: TinyBook) -> None:
     tiny_page(tiny)
-    tiny.page(CHAPTER.format(explorer={**EXPLORER, MIME: {**EXPLORER[MIME], "figure": "draw-ffffff"}}), "chapter")
+    tiny.page(CHAPTER.format(explorer={**EXPLORER, MIME: {**EXPLORER[MIME], "figure": "draw-ffffff"}}, box=BOX), "chapter")
     tiny.build(check=False)
     assert "draw-ffffff.a%20b" in tiny.read().select_one(".chooser-figure a")["href"]
 

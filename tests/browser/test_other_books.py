@@ -63,7 +63,7 @@ def nbconvert(folder: Path) -> Path:
 
 
 def bare(folder: Path) -> Path:
-    (folder / "power.py").write_text(CELL[: CELL.index("explore(power")])
+    (folder / "power.py").write_text(CELL[: CELL.index("alt = ")])
     (folder / "bare.py").write_text(BLOCKS["bare.py"])
     run(folder, "python bare.py")
     return folder / "power.html"
