@@ -99,7 +99,8 @@ def test_every_chapter_has_a_row_and_every_step_its_figure() -> None:
     for row in rows:
         path, _ = book.target(PAGE, row.th.a["href"])
         text = (ROOT / path.relative_to(book.SITE)).with_suffix(".md").read_text(encoding="utf-8")
-        assert sum(int(number or 1) for number in re.findall(r"(?:^|, )(\d*)", row.select("td")[1].text.partition("minutes")[0])) >= 4
+        kinds = re.findall(r"(?:^|, )(\d*)", row.select("td")[1].text)
+        assert sum(int(number or 1) for number in kinds) == text.count("{exercise-start}")
         assert row.select("td")[2].text.partition(": ")[2][:20].replace("’", "'").split(" ")[0] in text
     steps = [step for route in ROUTES for step in route["steps"]]
     links = page.select(".teachers-routes tbody td:last-child a")
