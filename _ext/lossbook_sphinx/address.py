@@ -4,6 +4,8 @@ LOSSBOOK_REPOSITORY_URL   such as https://github.com/OWNER/NAME: buttons for the
 LOSSBOOK_REPOSITORY_BRANCH  the branch that those buttons open (default: main)
 LOSSBOOK_BINDER_URL       the BinderHub (default: https://mybinder.org; empty: no launch button)
 LOSSBOOK_SITE_URL         such as https://OWNER.github.io/NAME/: canonical links, the social card's picture, the way home from a 404 page
+LOSSBOOK_DOWNLOADS        the book in other forms, laid beside the first page by whoever publishes it, such as "the-loss-book.pdf the-loss-book.epub":
+                          links at the foot of each page; needs LOSSBOOK_SITE_URL
 
 Unset, the buttons and links are absent.
 """
@@ -12,6 +14,7 @@ from __future__ import annotations
 
 import html
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -24,7 +27,7 @@ CARD = "_static/social-card.png"
 
 
 def read_address(app: Sphinx, config: Config) -> None:
-    """Turn the four variables into the theme's options."""
+    """Turn the variables into the theme's options."""
     repository = os.environ.get("LOSSBOOK_REPOSITORY_URL", "").rstrip("/")
     site = os.environ.get("LOSSBOOK_SITE_URL", "").rstrip("/")
     options = dict(config.html_theme_options)
@@ -41,8 +44,16 @@ def read_address(app: Sphinx, config: Config) -> None:
         binder = os.environ.get("LOSSBOOK_BINDER_URL", "https://mybinder.org").rstrip("/")
         if binder:
             options["launch_buttons"] = {"binderhub_url": binder, "notebook_interface": "jupyterlab"}
+    if site and (files := os.environ.get("LOSSBOOK_DOWNLOADS", "").split()):
+        options["extra_footer"] = downloads(site, files)
     config.html_theme_options = options
     config.html_baseurl = f"{site}/" if site else ""
+
+
+def downloads(site: str, files: Sequence[str]) -> str:
+    """The book in other forms, each a link named by its kind."""
+    links = [f'<a href="{html.escape(f"{site}/{file}")}">{html.escape(Path(file).suffix[1:].upper())}</a>' for file in files]
+    return f'<p class="downloads">The whole book: {" · ".join(links)}</p>'
 
 
 def summary(doctree: nodes.document, length: int = 200) -> str:

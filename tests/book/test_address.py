@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,10 +47,8 @@ def test_with_a_site_address_the_card_is_whole(tiny: TinyBook) -> None:
     assert 'href="/NAME/index.html"' in (tiny.out() / "404.html").read_text()
 
 
-@pytest.mark.thorough
-@pytest.mark.parametrize(("repository", "binder"), [("", None), (REPOSITORY, None), (REPOSITORY, "")])
-def test_the_themes_buttons_follow_the_repository(repository: str, binder: str | None) -> None:
-    """Read as the theme reads them: its options after the configuration."""
+def options(**environment: str) -> dict[str, Any]:
+    """The theme's options as the theme reads them, after the configuration."""
     program = """
 import sys
 sys.path.insert(0, "_ext")
@@ -59,12 +58,27 @@ config = SimpleNamespace(html_theme_options={"home_page_in_toc": True}, html_bas
 read_address(None, config)
 print(config.html_theme_options)
 """
-    environment = {"LOSSBOOK_REPOSITORY_URL": repository} | ({} if binder is None else {"LOSSBOOK_BINDER_URL": binder})
     root = Path(__file__).parent.parent.parent
-    environment["PATH"] = "/usr/bin"
-    run = subprocess.run([sys.executable, "-c", program], cwd=root, env=environment, capture_output=True, text=True, check=True)
-    options = eval(run.stdout)
-    assert options["home_page_in_toc"] is True
-    assert ("repository_url" in options) == bool(repository)
-    assert options.get("use_source_button", False) == bool(repository)
-    assert ("launch_buttons" in options) == bool(repository and binder is None)
+    surroundings = {"PATH": "/usr/bin", **environment}
+    found: dict[str, Any] = eval(
+        subprocess.run([sys.executable, "-c", program], cwd=root, env=surroundings, capture_output=True, text=True, check=True).stdout
+    )
+    return found
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize(("repository", "binder"), [("", None), (REPOSITORY, None), (REPOSITORY, "")])
+def test_the_themes_buttons_follow_the_repository(repository: str, binder: str | None) -> None:
+    found = options(LOSSBOOK_REPOSITORY_URL=repository, **({} if binder is None else {"LOSSBOOK_BINDER_URL": binder}))
+    assert found["home_page_in_toc"] is True
+    assert ("repository_url" in found) == bool(repository)
+    assert found.get("use_source_button", False) == bool(repository)
+    assert ("launch_buttons" in found) == bool(repository and binder is None)
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize(("site", "expected"), [("", ""), (SITE, 'href="https://OWNER.github.io/NAME/the-book.pdf">PDF</a> · ')])
+def test_downloads_are_offered_where_a_site_is(site: str, expected: str) -> None:
+    found = options(LOSSBOOK_SITE_URL=site, LOSSBOOK_DOWNLOADS="the-book.pdf the-book.epub")
+    assert ("extra_footer" in found) == bool(site)
+    assert expected in found.get("extra_footer", "")
