@@ -11,7 +11,7 @@ PIP := $(PYTHON) -m pip --disable-pip-version-check
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help book test test-all test-package bench studies mutants serve student pdf epub strict links lint format chapter lock clean
+.PHONY: help book test test-all test-package bench studies mutants serve student pdf strict links lint format chapter lock clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' Makefile | expand -t 22
@@ -47,9 +47,6 @@ student: $(INSTALLED)  ## the chapters as notebooks without their solutions, and
 pdf: book  ## the whole book as one PDF with outline, page numbers and links, into _build/paper/
 	@$(PYTHON) -m tests.chromium
 	@$(PYTHON) _ext/paper.py
-
-epub: book  ## the whole book as an EPUB, into _build/epub/
-	@$(PYTHON) _ext/build.py --epub
 
 strict: book  ## a copy of the built book, _build/strict/, with a strict Content-Security-Policy on every page
 	@$(PYTHON) _ext/strict.py _build/html _build/strict

@@ -2,7 +2,6 @@
 
 python _ext/build.py                                      the book, into _build/html/
 python _ext/build.py --links                              nothing: asks every link to another site whether it still answers
-python _ext/build.py --epub                               the book for a reader of EPUBs, into _build/epub/, out of the book's own cache
 python _ext/build.py chapters/principles/the-cliff.md     that chapter alone, quickly, into _build/one/the-cliff/; its warnings are only shown
 """
 
@@ -53,13 +52,6 @@ def check_links() -> bool:
     return build(ROOT / "_build/links", ROOT / "_build/work", ROOT / "_toc.yml", builder="linkcheck", warningiserror=True, keep_going=True)
 
 
-def build_epub() -> bool:
-    """The book as an EPUB, whose figures stand still."""
-    done = build(ROOT / "_build/epub", ROOT / "_build/work", ROOT / "_toc.yml", builder="epub", warningiserror=False, keep_going=True)
-    print(*(ROOT / "_build/epub").glob("*.epub"))
-    return done
-
-
 def build_chapter(chapter: Path) -> bool:
     """One chapter, with the bibliography that its citations link to."""
     page = chapter.resolve().relative_to(ROOT).with_suffix("")
@@ -75,9 +67,8 @@ def build_chapter(chapter: Path) -> bool:
 
 def main(arguments: list[str]) -> bool:
     """What the module's docstring says."""
-    whole = {(): build_book, ("--links",): check_links, ("--epub",): build_epub}.get(tuple(arguments))
-    if whole is not None:
-        return whole()
+    if arguments in ([], ["--links"]):
+        return check_links() if arguments else build_book()
     if len(arguments) > 1 or not Path(arguments[0]).is_file():
         print("Name one chapter: make chapter CHAPTER=chapters/principles/the-cliff.md")
         return False

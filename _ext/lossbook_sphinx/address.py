@@ -4,8 +4,8 @@ LOSSBOOK_REPOSITORY_URL   such as https://github.com/OWNER/NAME: buttons for the
 LOSSBOOK_REPOSITORY_BRANCH  the branch that those buttons open (default: main)
 LOSSBOOK_BINDER_URL       the BinderHub (default: https://mybinder.org; empty: no launch button)
 LOSSBOOK_SITE_URL         such as https://OWNER.github.io/NAME/: canonical links, the social card's picture, the way home from a 404 page
-LOSSBOOK_DOWNLOADS        the book in other forms, laid beside the first page by whoever publishes it, such as "the-loss-book.pdf the-loss-book.epub":
-                          links at the foot of each page; needs LOSSBOOK_SITE_URL
+LOSSBOOK_DOWNLOADS        the book in other forms, laid beside the first page by whoever publishes it, such as the-loss-book.pdf:
+                          a link to each at the foot of every page; needs LOSSBOOK_SITE_URL
 
 Unset, the buttons and links are absent.
 """
