@@ -40,17 +40,15 @@ class Results:
             names: Scripts; one that has written nothing is passed over.
             works: What the lines are about, or how that begins, in this order; all, where nothing is named.
         """
-        found = [{**line, "on": self._on(name, line)} for name in names or self.scripts if name in self.scripts for line in self.scripts[name]["lines"]]
-        found = [line for line in found if line["kind"] == kind]
+        chosen = [name for name in names or self.scripts if name in self.scripts]
+        found = [{**line, "on": self._on(name, line)} for name in chosen for line in self.scripts[name]["lines"] if line["kind"] == kind]
         return [line for start in works for line in found if line["work"].startswith(start)] if works else found
 
     def _on(self, name: str, line: Line) -> dict[str, Line]:
         """A script's line on every kind of machine, by the machine's name in a table."""
         runs = [self.scripts[name], *(found for other, found in self.elsewhere if other == name)]
         same = {key: line.get(key) for key in ("kind", "work", "peer", "axis", "unit")}
-        there = {
-            _tables.machine(run["machine"]): other for run in runs for other in run["lines"] if {key: other.get(key) for key in same} == same
-        }
+        there = {_tables.machine(run["machine"]): other for run in runs for other in run["lines"] if {key: other.get(key) for key in same} == same}
         return {place: there[place] for place in sorted(there) if _tables.UNKNOWN not in place} or there
 
     def row(self, work: str, peer: str) -> Line:

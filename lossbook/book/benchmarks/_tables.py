@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 from html import escape
 from typing import Any, NamedTuple
 
@@ -41,16 +42,17 @@ class Column(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """The columns before those of the machines, what stands under a machine, and the columns after them."""
+    """The columns before those of the machines, what stands under a machine, the columns after them, and a class of its own in the style sheet."""
 
     before: tuple[Column, ...]
     there: Callable[[Line], str]
     after: tuple[Column, ...] = ()
+    look: str = ""
 
     def columns(self, rows: Sequence[Line]) -> list[Column]:
         """All of them for these rows, without what no row fills."""
         places = sorted({place for row in rows for place in row["on"]})
-        found = [*self.before, *(Column(place, lambda row, place=place: self.on(row, place)) for place in places), *self.after]
+        found = [*self.before, *(Column(place, partial(self.on, place=place)) for place in places), *self.after]
         return [column for column in found if any(column.cell(row) for row in rows)]
 
     def on(self, row: Line, place: str) -> str:
@@ -97,7 +99,7 @@ def apart(line: Line) -> str:
 
 PEER = Column("Peer", lambda line: escape(line["peer"]))
 COMPARISON = Layout((Column("Work", work), PEER), faster_and_lighter, (Column("Results apart", apart),))
-SUMMARY = Layout((Column("Work", lambda line: escape(line["work"])), PEER), faster)
+SUMMARY = Layout((Column("Work", lambda line: escape(line["work"])), PEER), faster, look=" bench-short")
 SLOPE = Layout(
     (
         Column("Work", work),
@@ -117,7 +119,8 @@ def table(caption: str, layout: Layout, rows: Sequence[Line]) -> Any:
     columns = layout.columns(rows)
     head = "".join(f'<th scope="col" role="columnheader">{escape(column.name)}</th>' for column in columns)
     return show(
-        f'<table class="bench-table" role="table"><caption>{escape(caption)}</caption><thead role="rowgroup"><tr role="row">{head}</tr></thead>'
+        f'<table class="bench-table{layout.look}" role="table"><caption>{escape(caption)}</caption>'
+        f'<thead role="rowgroup"><tr role="row">{head}</tr></thead>'
         f'<tbody role="rowgroup">{"".join(row_of(columns, row) for row in rows)}</tbody></table>'
     )
 
