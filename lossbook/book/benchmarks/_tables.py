@@ -97,7 +97,7 @@ def apart(line: Line) -> str:
     return "" if not found else f"{max(found):.0e}" if max(found) else "0"
 
 
-PEER = Column("Peer", lambda line: escape(line["peer"]))
+PEER = Column("Peer", lambda line: re.sub("(?<=[a-z])(?=[A-Z])", "<wbr>", escape(line["peer"])))  # names of classes may break between words
 COMPARISON = Layout((Column("Work", work), PEER), faster_and_lighter, (Column("Results apart", apart),))
 SUMMARY = Layout((Column("Work", lambda line: escape(line["work"])), PEER), faster, look=" bench-short")
 SLOPE = Layout(
