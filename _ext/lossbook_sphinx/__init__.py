@@ -8,7 +8,9 @@ from typing import Any
 
 from sphinx.application import Sphinx
 
-from . import address, api, cells, chooser, elsewhere, execution, findings, icons, ledger, quiz, reading, reads, status, teachers, trail
+from . import address, api, cells, chooser, elsewhere, execution, findings, icons, ledger, numbering, quiz, reading, reads, status, teachers, trail
+
+PARTS = (address, api, cells, chooser, elsewhere, execution, findings, icons, ledger, numbering, quiz, reading, reads, status, teachers, trail)
 
 
 def source_hash() -> int:
@@ -18,6 +20,6 @@ def source_hash() -> int:
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Set up every part."""
-    for part in (address, api, cells, chooser, elsewhere, execution, findings, icons, ledger, quiz, reading, reads, status, teachers, trail):
+    for part in PARTS:
         part.setup(app)
     return {"env_version": source_hash(), "parallel_read_safe": True, "parallel_write_safe": True}

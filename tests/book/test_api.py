@@ -140,7 +140,8 @@ def test_an_entry_links_to_its_lines(small: TinyBook, name: str, path: str, line
 def whole(tmp_path_factory: pytest.TempPathFactory) -> TinyBook:
     """The page as the book has it, without a repository; every warning is an error there."""
     tiny = TinyBook(tmp_path_factory.mktemp("whole"))
-    tiny.page((ROOT / "chapters/reference/api.md").read_text(encoding="utf-8"))
+    tiny.page((ROOT / "chapters/reference/api.md").read_text(encoding="utf-8") + "\n```{toctree}\nbench\n```\n")
+    tiny.page("# Audit\n\n(audit-require)=\n## Let a test insist\n", "bench")
     tiny.build()
     return tiny
 

@@ -52,8 +52,8 @@ def test_a_cross_entropy_that_weighs_all_alike_is_caught(monkeypatch: pytest.Mon
 
 
 def test_the_share_of_the_pull_by_hand() -> None:
-    """(1 − p)^2 (1 − p − 2 p ln p), a hundred at p = 0.1 among a hundred thousand at p = 0.99."""
-    hard, easy = ((1 - p) ** 2 * (1 - p - 2 * p * math.log(p)) for p in (0.1, 0.99))
+    """(1 − q)^2 (1 − q − 2 q ln q) of what the truth gets, a hundred at q = 0.1 among a hundred thousand at q = 0.99."""
+    hard, easy = ((1 - q) ** 2 * (1 - q - 2 * q * math.log(q)) for q in (0.1, 0.99))
     details = LEDGER["C56"].measure().details
     assert details["share_of_the_pull"] == pytest.approx(100 * hard / (100 * hard + 100_000 * easy), rel=1e-9)
     assert details["that_share_under_cross_entropy"] == pytest.approx(90 / 1090, rel=1e-9)

@@ -1,12 +1,15 @@
-"""A line of results as the cells of a table: two digits, a unit that reads well, and whether a goal is reached."""
+"""A line of results as the cells of a table: two digits, a unit that reads well, and a column for each kind of machine."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
+from functools import partial
 from html import escape
 from typing import Any, NamedTuple
 
 Line = dict[str, Any]
+UNKNOWN = "instructions not recorded"
 
 
 def digits(value: float) -> str:
@@ -24,17 +27,11 @@ def digits(value: float) -> str:
     return f"{value:.2g}" if abs(value) < 9.95 else f"{value:.0f}"
 
 
-def reached(line: Line) -> bool:
-    """Whether a comparison reaches its goal.
-
-    Args:
-        line: A comparison that has a goal.
-
-    Example:
-        >>> reached({"ratio": [5.0, 4.6, 5.3], "goal": 4.0})
-        True
-    """
-    return bool(line["ratio"][0] >= line["goal"])
+def machine(described: str) -> str:
+    """A processor in a few words, from what the harness writes: AVX-512, Intel Xeon."""
+    model, _, rest = described.partition(", ")
+    instructions = rest.partition(", ")[0] if re.match(r"(?!\d)", rest) else ""  # where none are written the number of cores comes next
+    return f"{instructions.replace('AVX512', 'AVX-512') or UNKNOWN}, {re.sub(r'[(](R|TM)[)]| Processor', '', model)}"
 
 
 class Column(NamedTuple):
@@ -42,6 +39,25 @@ class Column(NamedTuple):
 
     name: str
     cell: Callable[[Line], str]
+
+
+class Layout(NamedTuple):
+    """The columns before those of the machines, what stands under a machine, the columns after them, and a class of its own in the style sheet."""
+
+    before: tuple[Column, ...]
+    there: Callable[[Line], str]
+    after: tuple[Column, ...] = ()
+    look: str = ""
+
+    def columns(self, rows: Sequence[Line]) -> list[Column]:
+        """All of them for these rows, without what no row fills."""
+        places = sorted({place for row in rows for place in row["on"]})
+        found = [*self.before, *(Column(place, partial(self.on, place=place)) for place in places), *self.after]
+        return [column for column in found if any(column.cell(row) for row in rows)]
+
+    def on(self, row: Line, place: str) -> str:
+        """What a row shows of one machine."""
+        return f'<span class="bench-there">{self.there(row["on"][place])}</span>' if place in row["on"] else ""
 
 
 def amount(value: float, unit: str) -> str:
@@ -62,74 +78,49 @@ def work(line: Line) -> str:
 
 
 def faster(line: Line) -> str:
+    """The ratio between its quartiles, and both times."""
     median, low, high = line["ratio"]
     spread = "" if low == high else f" <small>[{digits(low)}, {digits(high)}]</small>"
-    return f"<b>{digits(median)}×</b>{spread}"
+    ours, theirs = (amount(line[side][0], line["unit"]) for side in ("ours", "theirs"))
+    return f"<b>{digits(median)}×</b>{spread}<br>{ours}, peer {theirs}"
 
 
-def elsewhere(line: Line) -> str:
-    """The median of the ratio on other kinds of machine."""
-    return ", ".join(f"{digits(ratio)}× on {escape(name)}" for name, ratio in line.get("elsewhere", []))
+def faster_and_lighter(line: Line) -> str:
+    """That, and what one call of each adds to memory."""
+    memory = "" if line["memory"] is None else "<br>{} MB, peer {} MB".format(*map(digits, line["memory"]))
+    return f"{faster(line)}{memory}"
 
 
-def goal(line: Line) -> str:
-    if line["goal"] is None:
-        return ""
-    return f"{line['goal']:g}× {'<span class=bench-reached>reached</span>' if reached(line) else '<span class=bench-short>short</span>'}"
+def apart(line: Line) -> str:
+    """How far the results are apart, on the machine where they are farthest."""
+    found = [abs(there["difference"]) for there in line["on"].values() if there["difference"] is not None]
+    return "" if not found else f"{max(found):.0e}" if max(found) else "0"
 
 
-def above_floor(line: Line) -> str:
-    """Both times in units of the floor; of what lies in the caches the machine can do better than that."""
-    if line["floor"] is None:
-        return ""
-    ours, theirs = (line[side][0] / line["floor"] for side in ("ours", "theirs"))
-    return f"{digits(ours)}, peer {digits(theirs)}"
-
-
-def memory(line: Line) -> str:
-    return "" if line["memory"] is None else f"{digits(line['memory'][0])} MB, peer {digits(line['memory'][1])}"
-
-
-def within(line: Line) -> str:
-    if line["budget"] is None:
-        return ""
-    kept = line["measured"] <= line["budget"]
-    return f"{line['budget']:g} {'<span class=bench-reached>kept</span>' if kept else '<span class=bench-short>exceeded</span>'}"
-
-
-COMPARISON = (
-    Column("Work", work),
-    Column("Peer", lambda line: f"{escape(line['peer'])}: {amount(line['theirs'][0], line['unit'])}"),
-    Column("lossbook", lambda line: amount(line["ours"][0], line["unit"])),
-    Column("Ratio", faster),
-    Column("Elsewhere", elsewhere),
-    Column("Goal", goal),
-    Column("Times the floor", above_floor),
-    Column("Memory", memory),
+PEER = Column("Peer", lambda line: re.sub("(?<=[a-z])(?=[A-Z])", "<wbr>", escape(line["peer"])))  # names of classes may break between words
+COMPARISON = Layout((Column("Work", work), PEER), faster_and_lighter, (Column("Results apart", apart),))
+SUMMARY = Layout((Column("Work", lambda line: escape(line["work"])), PEER), faster, look=" bench-short")
+SLOPE = Layout(
+    (
+        Column("Work", work),
+        Column("Grows with", lambda line: f"{escape(line['axis'])}: {', '.join(f'{size:,}' for size in line['sizes'])}"),
+        Column("Expected", lambda line: f"{line['expected']:g}"),
+    ),
+    lambda line: f"<b>{line['slope']:.2f}</b><br>{', '.join(amount(time, 'ms') for time in line['times'])}",
 )
-SLOPE = (
-    Column("Work", work),
-    Column("Grows with", lambda line: f"{escape(line['axis'])}: {', '.join(f'{size:,}' for size in line['sizes'])}"),
-    Column("Time", lambda line: ", ".join(amount(time, "ms") for time in line["times"])),
-    Column("Exponent", lambda line: f"<b>{line['slope']:.2f}</b>"),
-    Column("Expected", lambda line: f"{line['expected']:g}"),
-)
-BUDGET = (
-    Column("What", work),
-    Column("Measured", lambda line: f"<b>{amount(line['measured'], line['unit'])}</b>"),
-    Column("Budget", within),
-)
+BUDGET = Layout((Column("What", work),), lambda line: f"<b>{amount(line['measured'], line['unit'])}</b>")
 
 
-def table(caption: str, columns: Sequence[Column], rows: Sequence[Line]) -> Any:
-    """A table with a caption; columns that no line fills are left out."""
+def table(caption: str, layout: Layout, rows: Sequence[Line]) -> Any:
+    """A table with a caption."""
     import IPython.display
 
     show: Any = IPython.display.HTML  # which is not typed
-    columns = [column for column in columns if any(column.cell(row) for row in rows)]
-    head = "".join(f'<th scope="col" role="columnheader">{column.name}</th>' for column in columns)
+    columns = layout.columns(rows)
+    head = "".join(f'<th scope="col" role="columnheader">{escape(column.name)}</th>' for column in columns)
     return show(
-        f'<table class="bench-table" role="table"><caption>{escape(caption)}</caption><thead role="rowgroup"><tr role="row">{head}</tr></thead>'
+        f'<table class="bench-table{layout.look}" role="table"><caption>{escape(caption)}</caption>'
+        f'<thead role="rowgroup"><tr role="row">{head}</tr></thead>'
         f'<tbody role="rowgroup">{"".join(row_of(columns, row) for row in rows)}</tbody></table>'
     )
 
@@ -137,6 +128,8 @@ def table(caption: str, columns: Sequence[Column], rows: Sequence[Line]) -> Any:
 def row_of(columns: Sequence[Column], row: Line) -> str:
     first, *rest = columns
     cells = "".join(
-        f'<td role="cell" data-label="{column.name}">{value and f"<span>{value}</span>"}</td>' for column in rest for value in [column.cell(row)]
+        f'<td role="cell" data-label="{escape(column.name)}">{value and f"<span>{value}</span>"}</td>'
+        for column in rest
+        for value in [column.cell(row)]
     )
     return f'<tr role="row"><th scope="row" role="rowheader">{first.cell(row)}</th>{cells}</tr>'

@@ -41,18 +41,18 @@ def _minimizer(eta: float, *, gamma: float) -> float:
     "C54",
     statement="Standard cross-entropy treats all examples equally.",
     verdict="conditional",
-    corrected="It weighs their losses equally, and their gradients not: the pull on a logit is 1 − p, so cross-entropy already prefers hard "
-    "examples. The trouble is the sum over very many easy ones.",
+    corrected="It weighs their losses equally, and their gradients not: where the truth has the probability qₜ, the pull on the logit is "
+    "1 − qₜ, so cross-entropy already prefers hard examples. The trouble is the sum over very many easy ones.",
     chapter="imbalance",
     references=("lin2017focal",),
-    quantity="pull of an example at p = 0.1 over that of one at p = 0.99",
+    quantity="pull of an example at qₜ = 0.1 over that of one at qₜ = 0.99",
 )
 def cross_entropy_already_prefers_the_hard(seed: int) -> Measurement:
     logits = 4 * torch.randn(500, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     leaf = torch.cat([_logits(0.1, 0.99), logits]).requires_grad_()
     (slopes,) = torch.autograd.grad(binary_cross_entropy(leaf, torch.ones_like(leaf), reduction="sum"), leaf)
     hard, easy = (-slopes[:2]).tolist()
-    gap = float((-slopes - torch.sigmoid(-leaf.detach())).abs().max())  # 1 − p = σ(−s)
+    gap = float((-slopes - torch.sigmoid(-leaf.detach())).abs().max())  # 1 − q_t = σ(−s)
     summed = 100 * hard / (100 * hard + 100_000 * easy)
     # 0.9 / 0.01 = 90; and 100 · 0.9 / (100 · 0.9 + 100 000 · 0.01) = 90 / 1090
     conditions = gap < 1e-12 and math.isclose(summed, 90 / 1090, rel_tol=1e-9)
@@ -104,7 +104,7 @@ def nearly_every_anchor_is_background(seed: int) -> Measurement:
     corrected="Focal loss down-weights the loss of easy, well-classified examples and so focuses the training on hard ones.",
     chapter="imbalance",
     references=("lin2017focal", "charoenphakdee2021focal", "komisarenko2024improving"),
-    quantity="share of 100 hard examples (p = 0.1) in the loss with 100,000 easy ones (p = 0.99), γ = 2",
+    quantity="share of 100 hard examples (qₜ = 0.1) in the loss with 100,000 easy ones (qₜ = 0.99), γ = 2",
 )
 def the_hard_get_nearly_all_of_the_loss(seed: int) -> Measurement:
     logits = torch.cat([_logits(0.1).expand(100), _logits(0.99).expand(100_000)])
@@ -117,13 +117,13 @@ def the_hard_get_nearly_all_of_the_loss(seed: int) -> Measurement:
         pulls = _pull(logits, gamma=gamma)
         return float(pulls[:100].sum() / pulls.sum())
 
-    hard, easy = -100 * 0.9**2 * math.log(0.1), -100_000 * 0.01**2 * math.log(0.99)  # −(1 − p)² ln p
+    hard, easy = -100 * 0.9**2 * math.log(0.1), -100_000 * 0.01**2 * math.log(0.99)  # −(1 − q_t)² ln q_t
     learned = _minimizer(0.9, gamma=2.0)
     eta = 0.02 + 0.96 * float(torch.rand((), generator=torch.Generator().manual_seed(seed), dtype=torch.float64))
     back = float(recover_eta(torch.tensor(_minimizer(eta, gamma=2.0), dtype=torch.float64), gamma=2.0))
-    probs = torch.logit(torch.linspace(0.001, 0.999, 9981, dtype=torch.float64))
-    ratio = _pull(probs, gamma=2.0) / _pull(probs, gamma=0.0)
-    crossing = float(probs[ratio > 1].max().sigmoid())
+    levels = torch.logit(torch.linspace(0.001, 0.999, 9981, dtype=torch.float64))
+    ratio = _pull(levels, gamma=2.0) / _pull(levels, gamma=0.0)
+    crossing = float(levels[ratio > 1].max().sigmoid())
     # of the pull, which is what moves a model: 90 / 1090 under cross-entropy
     focused = math.isclose(pulled(0.0), 90 / 1090, rel_tol=1e-9) and pulled(2.0) > 0.99
     conditions = (
