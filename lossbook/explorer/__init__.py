@@ -24,7 +24,7 @@ from lossbook._core.markup import MIME
 from lossbook.explorer import _matplotlib, _page, _svg
 from lossbook.explorer._assets import content_security_policy
 from lossbook.explorer._assets import figure_css as stylesheet
-from lossbook.explorer._controls import Control, read_controls
+from lossbook.explorer._controls import Control, State, read_controls
 from lossbook.explorer._layout import Layout
 from lossbook.explorer._palette import COLORS, DASHES, PALETTE
 from lossbook.explorer._still import StaticFigure, check_alt, display, show, to_html
@@ -183,20 +183,32 @@ class Explorer:
         assert self._html is not None
         return self._html
 
-    def steps(self) -> Iterator[int]:
-        """Draw frame by frame, saying after each how many are done; the fragment is ready at the end."""
-        grid = list(product(*(range(len(control)) for control in self.controls)))
-        initial = grid.index(tuple(control.initial for control in self.controls))
-        frames: list[Frame | None] = [None] * len(grid)
+    def steps(
+        self,
+        choose: Callable[[Sequence[State]], State] = lambda waiting: waiting[0],
+        drawn: Callable[[State, Element], None] = lambda state, svg: None,
+    ) -> Iterator[int]:
+        """Draw frame by frame, saying after each how many are done; the fragment is ready at the end.
+
+        Args:
+            choose: Which of the settings that are left is drawn next.
+            drawn: Is told of each frame.
+        """
+        grid: list[State] = list(product(*(range(len(control)) for control in self.controls)))
+        initial = tuple(control.initial for control in self.controls)
+        waiting = [initial, *(state for state in grid if state != initial)]
+        frames: dict[State, Frame] = {}
         spent = 0.0
-        for done, index in enumerate((initial, *(i for i in range(len(grid)) if i != initial)), 1):
+        while waiting:
+            state = choose(waiting)
+            waiting.remove(state)
             began = time.process_time()
-            frames[index] = self.frame(self.values(grid[index]))
+            frames[state] = self.frame(self.values(state))
             spent += time.process_time() - began
-            self._check_cap("seconds", spent, f" after {done} of {len(grid)} frames")
-            yield done
-        drawn = [frame for frame in frames if frame is not None]
-        html = _page.fragment(self.page, [frame.svg for frame in drawn], [frame.sentence for frame in drawn], initial)
+            self._check_cap("seconds", spent, f" after {len(frames)} of {len(grid)} frames")
+            drawn(state, frames[state].svg)
+            yield len(frames)
+        html = _page.fragment(self.page, [frames[state].svg for state in grid], [frames[state].sentence for state in grid], grid.index(initial))
         self._check_cap("bytes", _page.gzipped(html))
         self._html = html
 
