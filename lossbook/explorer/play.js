@@ -27,11 +27,15 @@ function playerOf(root, fields, current, show, done) {
     stops.forEach(function (one) { one[0].removeEventListener(one[1], one[2]); });
     face(pressed, "Play", ARROW);
     pressed = null;
-    if (sentence) {
-      sentence.setAttribute("aria-live", "polite");
-      setTimeout(function () { sentence.textContent = sentence.textContent; }, 100); /* what is set while it is live is said */
-    }
+    setTimeout(speak, 100);
     done();
+  }
+
+  /* What is put into a live line is read out, even what stood there before. */
+  function speak() {
+    if (!sentence || pressed) return;
+    sentence.setAttribute("aria-live", "polite");
+    sentence.textContent = sentence.textContent;
   }
 
   function escape(event) {
