@@ -87,7 +87,8 @@ def explore(
         alt: A sentence for those who cannot see the figure; the first line of `draw`'s docstring where it is None.
         key: What stands for the figure in the address of a setting, unique on its page, such as "cliff": lower-case letters, digits and hyphens, a
             letter first. Links to a setting then outlive an edit of the figure. None makes one of the words and the controls.
-        drag: From a control's name to the gid of the artist that moves with it: dragging it picks the setting. Two controls may share an artist.
+        drag: From a control's name to the gid of the artist that moves with it: dragging it picks the setting. Two controls may share an artist. In a
+            live kernel this takes anywidget; without it there are the controls alone.
         max_frames: How many combinations may be drawn.
         max_bytes: How large the fragment may be, gzipped.
         max_seconds: How many seconds of processor time drawing may take. None is no cap: a cap on seconds stops on a slow machine what a fast one
@@ -113,7 +114,8 @@ def explore(
 
     Conventions:
         The settings of a slider are its minimum and every further step up to its maximum; the initial one is the nearest to the default. Axes keep
-        the layout that they have in the initial frame, so that nothing jumps.
+        the layout that they have in the initial frame, so that nothing jumps. On the page a slider of more than three settings has a button that
+        plays it, ten settings a second or faster, in six seconds at most.
 
     Chapter: preface.
     """

@@ -140,7 +140,7 @@ def drag_it(page: Page, figure: Locator) -> None:
         page.mouse.move(box["x"] - 2000, box["y"], steps=4)
         page.mouse.up()
         said.add(drawing.inner_text())
-        return readout.inner_text().startswith(LEFTMOST) and len(said) > 1
+        return readout.inner_text().replace("\u2212", "-").startswith(LEFTMOST) and len(said) > 1
 
     wait_until(pulled, lambda: f"the control still says {readout.inner_text()!r}, the figure {said}")
     expect(drawing).to_contain_text(f"At margin {LEFTMOST} the 0-1 loss")
