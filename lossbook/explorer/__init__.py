@@ -185,16 +185,12 @@ class Explorer:
         assert self._html is not None
         return self._html
 
-    def steps(
-        self,
-        choose: Callable[[Sequence[State]], State] = lambda waiting: waiting[0],
-        drawn: Callable[[State, Element], None] = lambda state, svg: None,
-    ) -> Iterator[int]:
+    def steps(self, choose: Callable[[Sequence[State]], State] | None = None, drawn: Callable[[State, Element], None] | None = None) -> Iterator[int]:
         """Draw frame by frame, saying after each how many are done; the fragment is ready at the end.
 
         Args:
-            choose: Which of the settings that are left is drawn next.
-            drawn: Is told of each frame.
+            choose: Which of the settings that are left is drawn next; the first of them where it is None.
+            drawn: Is told of each frame, where it is not None.
         """
         grid: list[State] = list(product(*(range(len(control)) for control in self.controls)))
         initial = tuple(control.initial for control in self.controls)
@@ -202,13 +198,14 @@ class Explorer:
         frames: dict[State, Frame] = {}
         spent = 0.0
         while waiting:
-            state = choose(waiting)
+            state = choose(waiting) if choose else waiting[0]
             waiting.remove(state)
             began = time.process_time()
             frames[state] = self.frame(self.values(state))
             spent += time.process_time() - began
             self._check_cap("seconds", spent, f" after {len(frames)} of {len(grid)} frames")
-            drawn(state, frames[state].svg)
+            if drawn:
+                drawn(state, frames[state].svg)
             yield len(frames)
         html = _page.fragment(self.page, [frames[state].svg for state in grid], [frames[state].sentence for state in grid], grid.index(initial))
         self._check_cap("bytes", _page.gzipped(html))
