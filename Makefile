@@ -11,7 +11,7 @@ PIP := $(PYTHON) -m pip --disable-pip-version-check
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help book test test-all test-package bench studies mutants serve student pdf strict links lint format chapter lock clean
+.PHONY: help book test test-all test-package browsers bench studies mutants serve student pdf strict links lint format chapter lock clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' Makefile | expand -t 22
@@ -21,13 +21,17 @@ book: $(INSTALLED)  ## execute and build the book into _build/html/, and say whe
 
 test: book  ## what one needs to trust a checkout: the package, the claims, the built pages, each of them once in a browser
 	@$(PYTHON) -m tests.chromium || test "$$CI" != true
-	@$(PYTHON) -m pytest -q -n $(JOBS) --dist worksteal -m "not thorough"
+	@$(PYTHON) -m pytest -q -n $(JOBS) --dist worksteal -m "not thorough and not browsers"
 
 test-all: $(if $(TESTED),,test)  ## and the rest: other seeds, compiled and exported, books and environments on the side, every page in both themes and widths
 	@$(PYTHON) -m pytest -q -n $(JOBS) --dist worksteal -m thorough
 
 test-package: $(INSTALLED)  ## only what needs neither the built book nor a browser
-	@$(PYTHON) -m pytest -q -n $(JOBS) --dist worksteal -m "not browser and not site and not thorough"
+	@$(PYTHON) -m pytest -q -n $(JOBS) --dist worksteal -m "not browser and not browsers and not site and not thorough"
+
+browsers: book  ## the figures and quizzes of the built book in Firefox and WebKit, which it installs where it may
+	@$(PYTHON) -m tests.browsers
+	@$(PYTHON) -m pytest -q -m browsers tests/browser
 
 bench: $(INSTALLED)  ## speed and cost against what people use; ONLY="sets focal" runs these alone, SPEND=10 repeats them for longer
 	@$(PYTHON) -m benchmarks $(ONLY) $(if $(SPEND),--seconds $(SPEND))

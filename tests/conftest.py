@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests import chromium
+from tests import browsers, chromium
 
 torch.set_num_threads(1)
 # An example may take as long as it does: see tests/patience.py.
@@ -22,6 +22,7 @@ hypothesis.settings.load_profile("patient")
 ROOT = Path(__file__).parent.parent
 SITE = ROOT / "_build/html"
 NO_CHROMIUM = f"no Chromium: {chromium.HOW_TO_GET_IT}"
+NO_OTHERS = f"Firefox or WebKit is missing: {browsers.HOW_TO_GET_THEM}"
 NO_SITE = "the book is not built: run `make book`"
 
 ON_THE_SIDE = {
@@ -76,13 +77,14 @@ def site() -> Path:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Everything in tests/browser needs Chromium. What a machine lacks is left out, with the reason, but on CI it is a failure."""
+    """Everything in tests/browser needs Chromium, or all the others. What a machine lacks is left out, with the reason, but on CI it is a failure."""
     lacking = {"browser": NO_CHROMIUM} if chromium.find() is None else {}
+    lacking |= {"browsers": NO_OTHERS} if browsers.missing() else {}
     lacking |= {} if (SITE / "index.html").exists() else {"site": NO_SITE}
     for item in items:
         if ON_THE_SIDE & {*getattr(item, "fixturenames", ())}:
             item.add_marker("thorough")
-        if Path(__file__).parent / "browser" in item.path.parents:
+        if Path(__file__).parent / "browser" in item.path.parents and not item.get_closest_marker("browsers"):
             item.add_marker("browser")
         for marker, reason in lacking.items():
             if item.get_closest_marker(marker) and os.environ.get("CI") != "true":
@@ -92,7 +94,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say last what was left out, and how to get it."""
     skipped = [str(report.longrepr) for report in terminalreporter.stats.get("skipped", [])]
-    for reason in (NO_CHROMIUM, NO_SITE):
+    for reason in (NO_CHROMIUM, NO_OTHERS, NO_SITE):
         count = sum(reason in text for text in skipped)
         if count:
             terminalreporter.write_line(f"{count} tests were left out, {reason}.", yellow=True)

@@ -56,5 +56,5 @@ def test_figures_data_and_claims_need_nothing_of_the_machine(tmp_path: Path) -> 
 
 def test_the_lowest_versions_are_those_of_the_ranges() -> None:
     found = lowest("sets", "explore", "rl")
-    assert {line.split("==")[0] for line in found} == {"torch", "numpy", "scipy", "matplotlib", "ipywidgets", "gymnasium"}
+    assert {line.split("==")[0] for line in found} == {"torch", "numpy", "scipy", "matplotlib", "ipywidgets", "anywidget", "gymnasium"}
     assert "gymnasium==1.3" in found, "the first with Taxi-v4"

@@ -21,7 +21,7 @@ from packaging.utils import canonicalize_name
 import lossbook
 
 ROOT = Path(__file__).parent.parent
-HEAVY = ("matplotlib", "ipywidgets", "IPython", "scipy", "sklearn", "gymnasium", "pandas", "torchvision", "torchmetrics")
+HEAVY = ("matplotlib", "ipywidgets", "anywidget", "IPython", "scipy", "sklearn", "gymnasium", "pandas", "torchvision", "torchmetrics")
 
 
 def read_lines(path: str) -> list[str]:

@@ -28,7 +28,7 @@ from matplotlib.figure import Figure
 import lossbook
 from lossbook.book import plots
 from lossbook.explorer import Explorer, _page, _svg, content_security_policy, explore, is_live
-from lossbook.explorer._controls import read_control
+from lossbook.explorer._controls import read_control, setting_of
 from lossbook.explorer._live import LiveBox
 
 GRID = np.linspace(-2, 3, 101)
@@ -656,6 +656,88 @@ def test_the_grid_is_drawn_later_for_the_saved_notebook(live: Callable[..., Live
     assert len(data_of(bundle["text/html"])["controls"][0]["texts"]) == 3
     assert box.progress.value == box.progress.max == 3
     assert box.progress.layout.display == "none"
+
+
+def point(x: int = 1, y: int = 2, shown: bool = True) -> Figure:
+    """A point in the plane, or none."""
+    figure, axes = plots.subplots()
+    if shown:
+        axes.plot([x], [y], "o", gid="it")
+    axes.set(xlim=(-1, 5), ylim=(-1, 5))
+    return figure
+
+
+PLANE = {"x": (0, 4), "y": (0, 3), "shown": True, "drag": {"x": "it", "y": "it"}}
+
+
+def test_a_live_artist_is_dragged_by_the_pages_own_code(live: Callable[..., LiveBox]) -> None:
+    """The figure hands over settings, as the page's code chooses them; the controls follow, and one frame is drawn."""
+    calls: list[tuple[int, int]] = []
+
+    def counted(x: int = 1, y: int = 2) -> Figure:
+        calls.append((x, y))
+        return point(x, y)
+
+    box = live(counted, x=(0, 4), y=ipywidgets.IntSlider(2, 0, 3), drag={"x": "it", "y": "it"})
+    assert box.picture.state == [1, 2]
+    assert "function handleOf" in box.picture._esm
+    assert box.picture._esm.rstrip().endswith("export default { render: render };")
+    box.picture.state = [4, 0]
+    assert [box.controls[name].value for name in "xy"] == [4, 0]
+    assert calls == [(1, 2), (4, 0)]
+    box.controls["x"].value = 3
+    assert box.picture.state == [3, 0]
+    assert calls[-1] == (3, 0)
+
+
+def test_a_value_off_the_grid_stays_exact_beside_a_handle(live: Callable[..., LiveBox]) -> None:
+    box = live(curve, slope=(0.0, 2.0, 0.5), drag={"slope": "the-point"})
+    box.controls["slope"].value = 0.123
+    assert box.controls["slope"].value == 0.123
+    assert "Slope 0.123" in box.picture.value
+    assert box.picture.state == [0]
+
+
+def test_the_kernel_draws_first_what_a_drag_can_choose(live: Callable[..., LiveBox]) -> None:
+    """With `shown` switched off nothing is there to drag; the settings with it on come first, all of them, and the page has the same places."""
+    box = live(point, **PLANE)
+    steps = box.explorer.steps(box.choose, box.reach.note)
+    for _ in range(20):
+        next(steps)
+    box.aim()
+    (drag,) = box.picture.drags
+    (page,) = data_of(explore(point, **PLANE).render())["drags"]
+    assert drag["controls"] == drag["by"] == page["controls"] == [0, 1]
+    assert page["by"] == [0, 1, 2]
+    assert drag["at"] == np.reshape(page["at"], (20, 2, 2))[:, 1].ravel().tolist()
+    assert len(list(steps)) == 20
+    box.controls["shown"].value = False
+    assert set(box.picture.drags[0]["at"]) == {None}
+
+
+def test_without_anywidget_the_controls_are_there_alone(live: Callable[..., LiveBox], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lossbook.explorer._live.find_spec", lambda name: None)
+    box = live(point, **PLANE)
+    assert type(box.picture).__name__ == "HTML"
+    before = box.picture.value
+    box.controls["x"].value = 3
+    assert box.picture.value != before
+
+
+@pytest.mark.parametrize(
+    ("control", "value", "setting"),
+    [
+        ((0.0, 1.0, 0.1), 0.3, 3),
+        ((0.0, 1.0, 0.1), 0.1 + 0.2, 3),
+        ((0.0, 1.0, 0.1), 0.7699, 8),
+        (["a", "b"], "b", 1),
+        ([("one", np.zeros(2)), ("two", np.ones(2))], np.ones(3), 0),
+        (True, False, 0),
+        ("words", "other words", 0),
+    ],
+)
+def test_a_value_is_at_its_setting_or_at_the_nearest(control: Any, value: Any, setting: int) -> None:
+    assert setting_of(read_control("it", control), value) == setting
 
 
 def test_what_fails_while_drawing_the_grid_is_said(live: Callable[..., LiveBox]) -> None:

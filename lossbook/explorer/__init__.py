@@ -24,7 +24,7 @@ from lossbook._core.markup import MIME
 from lossbook.explorer import _matplotlib, _page, _svg
 from lossbook.explorer._assets import content_security_policy
 from lossbook.explorer._assets import figure_css as stylesheet
-from lossbook.explorer._controls import Control, read_controls
+from lossbook.explorer._controls import Control, State, read_controls
 from lossbook.explorer._layout import Layout
 from lossbook.explorer._palette import COLORS, DASHES, PALETTE
 from lossbook.explorer._still import StaticFigure, check_alt, display, show, to_html
@@ -87,7 +87,8 @@ def explore(
         alt: A sentence for those who cannot see the figure; the first line of `draw`'s docstring where it is None.
         key: What stands for the figure in the address of a setting, unique on its page, such as "cliff": lower-case letters, digits and hyphens, a
             letter first. Links to a setting then outlive an edit of the figure. None makes one of the words and the controls.
-        drag: From a control's name to the gid of the artist that moves with it: dragging it picks the setting. Two controls may share an artist.
+        drag: From a control's name to the gid of the artist that moves with it: dragging it picks the setting. Two controls may share an artist. In a
+            live kernel this takes anywidget; without it there are the controls alone.
         max_frames: How many combinations may be drawn.
         max_bytes: How large the fragment may be, gzipped.
         max_seconds: How many seconds of processor time drawing may take. None is no cap: a cap on seconds stops on a slow machine what a fast one
@@ -113,7 +114,8 @@ def explore(
 
     Conventions:
         The settings of a slider are its minimum and every further step up to its maximum; the initial one is the nearest to the default. Axes keep
-        the layout that they have in the initial frame, so that nothing jumps.
+        the layout that they have in the initial frame, so that nothing jumps. On the page a slider of more than three settings has a button that
+        plays it, ten settings a second or faster, in six seconds at most.
 
     Chapter: preface.
     """
@@ -183,20 +185,29 @@ class Explorer:
         assert self._html is not None
         return self._html
 
-    def steps(self) -> Iterator[int]:
-        """Draw frame by frame, saying after each how many are done; the fragment is ready at the end."""
-        grid = list(product(*(range(len(control)) for control in self.controls)))
-        initial = grid.index(tuple(control.initial for control in self.controls))
-        frames: list[Frame | None] = [None] * len(grid)
+    def steps(self, choose: Callable[[Sequence[State]], State] | None = None, drawn: Callable[[State, Element], None] | None = None) -> Iterator[int]:
+        """Draw frame by frame, saying after each how many are done; the fragment is ready at the end.
+
+        Args:
+            choose: Which of the settings that are left is drawn next; the first of them where it is None.
+            drawn: Is told of each frame, where it is not None.
+        """
+        grid: list[State] = list(product(*(range(len(control)) for control in self.controls)))
+        initial = tuple(control.initial for control in self.controls)
+        waiting = [initial, *(state for state in grid if state != initial)]
+        frames: dict[State, Frame] = {}
         spent = 0.0
-        for done, index in enumerate((initial, *(i for i in range(len(grid)) if i != initial)), 1):
+        while waiting:
+            state = choose(waiting) if choose else waiting[0]
+            waiting.remove(state)
             began = time.process_time()
-            frames[index] = self.frame(self.values(grid[index]))
+            frames[state] = self.frame(self.values(state))
             spent += time.process_time() - began
-            self._check_cap("seconds", spent, f" after {done} of {len(grid)} frames")
-            yield done
-        drawn = [frame for frame in frames if frame is not None]
-        html = _page.fragment(self.page, [frame.svg for frame in drawn], [frame.sentence for frame in drawn], initial)
+            self._check_cap("seconds", spent, f" after {len(frames)} of {len(grid)} frames")
+            if drawn:
+                drawn(state, frames[state].svg)
+            yield len(frames)
+        html = _page.fragment(self.page, [frames[state].svg for state in grid], [frames[state].sentence for state in grid], grid.index(initial))
         self._check_cap("bytes", _page.gzipped(html))
         self._html = html
 

@@ -32,12 +32,23 @@ def explorer_css() -> str:
     return figure_css() + squeeze_css(Path(__file__).with_name("explorer.css").read_text(encoding="utf-8"))
 
 
-@cache
-def script() -> str:
-    """The script, without comments and indentation."""
-    text = Path(__file__).with_name("explorer.js").read_text(encoding="utf-8")
+def squeeze_js(*names: str) -> str:
+    """JavaScript files one after the other, without comments on lines of their own and without indentation."""
+    text = "".join(Path(__file__).with_name(f"{name}.js").read_text(encoding="utf-8") for name in names)
     lines = (line.strip() for line in re.sub(r"^\s*/\*.*?\*/$", "", text, flags=re.DOTALL | re.MULTILINE).splitlines())
     return "\n".join(line for line in lines if line)
+
+
+@cache
+def script() -> str:
+    """The script of a page: a classic one, which runs from a file, too."""
+    return f'(function () {{\n"use strict";\n{squeeze_js("drag", "play", "explorer")}\n}})();'
+
+
+@cache
+def module() -> str:
+    """The module of a figure in a live notebook, which drags by the same code."""
+    return squeeze_js("drag", "live")
 
 
 def content_security_policy() -> str:

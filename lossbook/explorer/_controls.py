@@ -20,6 +20,9 @@ from lossbook._core.arguments import wrong_type, wrong_value
 _ACCEPTED = "be a tuple of two or three numbers, a bool, a number, a text, a list, a dict or an ipywidgets control"
 
 
+State = tuple[int, ...]  # the number of the setting of each control, in their order
+
+
 class Control(NamedTuple):
     """One control: a name, its settings and how they read."""
 
@@ -65,6 +68,14 @@ def read_control(name: str, abbreviation: Any, default: Any = Parameter.empty) -
     if not isinstance(abbreviation, Iterable):
         wrong_type(name, _ACCEPTED, type(abbreviation).__name__)
     return _choice(name, label, "select", *_options(abbreviation), default)
+
+
+def setting_of(control: Control, value: Any) -> int:
+    """The number of the setting that a value is, or of the nearest one to it."""
+    exact = next((index for index, one in enumerate(control.values) if one is value or _equal(one, value)), None)
+    if exact is not None:
+        return exact
+    return _nearest(control.values, float(value)) if control.kind == "range" else control.initial
 
 
 def is_widget(value: Any) -> bool:

@@ -34,9 +34,9 @@ class Page(NamedTuple):
 
 def fragment(page: Page, svgs: Sequence[Element], sentences: Sequence[str], initial: int) -> str:
     """All frames, in the order of `itertools.product` over the controls, as HTML that shows the initial one and knows the others."""
-    identity, controls, alt, drag = page
+    identity, controls, alt = page.identity, page.controls, page.alt
     sizes = [len(control) for control in controls]
-    drags = [_drag(gid, page, svgs, sizes) for gid in dict.fromkeys(drag.values())]
+    drags = [_drag(gid, moved, svgs, sizes) for gid, moved in dragged(page).items()]
     prefix = f"{identity}-{_svg.digest(_svg.markup(svgs[initial]))}"
     for svg in svgs:
         _svg.prefix_ids(svg, prefix)
@@ -109,14 +109,18 @@ def _field(index: int, control: Control, identity: str) -> str:
     return ""
 
 
-def _drag(gid: str, page: Page, svgs: Sequence[Element], sizes: Sequence[int]) -> dict[str, Any]:
+def dragged(page: Page) -> dict[str, list[int]]:
+    """The gids of the artists that can be dragged, each with the numbers of the controls that it moves."""
+    names = [control.name for control in page.controls]
+    return {gid: [names.index(name) for name, other in page.drag.items() if other == gid] for gid in page.drag.values()}
+
+
+def _drag(gid: str, moved: list[int], svgs: Sequence[Element], sizes: Sequence[int]) -> dict[str, Any]:
     """Where the artist stands at each setting of the controls that move it."""
     centers = [_svg.center(svg, gid) for svg in svgs]
     if all(center is None for center in centers):
         wrong_value("drag", "name artists by the gid that `draw` gives them", repr(gid))
     by, distinct = _frames.depends(centers, sizes)
-    names = [control.name for control in page.controls]
-    moved = [names.index(name) for name, other in page.drag.items() if other == gid]
     return {"controls": moved, "by": by, "at": [part for center in distinct for part in (center or (None, None))]}
 
 

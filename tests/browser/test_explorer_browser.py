@@ -19,7 +19,7 @@ from playwright.sync_api import Page, expect
 
 from lossbook.book import plots
 from lossbook.explorer import Explorer, content_security_policy, explore
-from tests.browser.conftest import Opener, serious, smallest_text
+from tests.browser.conftest import Opener, Visit, serious, smallest_text
 from tests.test_explorer import CONTROLS, HOSTILE, drawn, flat, full
 
 GRID = np.linspace(-2, 3, 61)
@@ -121,6 +121,8 @@ def test_keys_move_the_slider(visit: Opener, write: Writer) -> None:
     slider = page.get_by_label("margin", exact=True)
     expect(slider).to_have_attribute("aria-valuetext", "-0.5")
     page.keyboard.press("Tab")
+    expect(page.get_by_role("button", name="Play margin")).to_be_focused()
+    page.keyboard.press("Tab")
     expect(slider).to_be_focused()
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowRight")
@@ -145,6 +147,106 @@ def test_the_mouse_moves_the_slider(visit: Opener, write: Writer) -> None:
     page.mouse.click(box["x"] + box["width"] - 8, box["y"] + box["height"] / 2)
     expect(page.locator("output")).to_have_text("3.0")
     expect(sentence(page, stepper())).to_contain_text("The hinge loss at 3.")
+
+
+def held(opened: Visit) -> Page:
+    """The page with a clock that moves when it is told to."""
+    opened.page.clock.install(time=0)
+    opened.page.clock.pause_at(1000)
+    return opened.page
+
+
+def test_a_slider_plays_from_here_to_its_end_and_then_from_its_start(visit: Opener, write: Writer) -> None:
+    page = held(visit(write(stepper().html)))
+    page.get_by_label("margin", exact=True).fill("6")
+    page.keyboard.press("Shift+Tab")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name="Pause margin")).to_be_focused()
+    for text in ("1.5", "2.0", "2.5"):
+        expect(page.locator("output")).to_have_text(text)
+        page.clock.run_for(100)
+    expect(page.locator("output")).to_have_text("3.0")
+    expect(sentence(page, stepper())).to_have_count(0)
+    page.clock.run_for(100)
+    expect(sentence(page, stepper())).to_contain_text("The hinge loss at 3.")
+    assert page.evaluate("location.hash").startswith(f"{root(page, stepper())}.margin=3.0&")
+    page.get_by_role("button", name="Play margin").click()
+    expect(page.locator("output")).to_have_text("-2.0")
+    page.clock.run_for(100)
+    expect(page.locator("output")).to_have_text("-1.5")
+    page.get_by_role("button", name="Pause margin").click()
+    page.clock.run_for(1000)
+    expect(page.locator("output")).to_have_text("-1.5")
+
+
+STOPS: dict[str, Callable[[Page], Any]] = {
+    "a key": lambda page: page.get_by_label("margin", exact=True).press("Home"),
+    "another control": lambda page: page.get_by_label("loss", exact=True).select_option("exponential"),
+    "a drag": lambda page: page.locator(".lossbook-handle").dispatch_event("pointerdown", {"pointerId": 1}),
+    "a press on the slider": lambda page: page.get_by_label("margin", exact=True).dispatch_event("pointerdown"),
+    "Escape": lambda page: page.keyboard.press("Escape"),
+    "leaving": lambda page: page.evaluate("window.dispatchEvent(new Event('pagehide'))"),
+    "a link": lambda page: page.evaluate(f"location.hash = '#{stepper().page.identity}.margin=-2.0'"),
+}
+
+
+@pytest.mark.parametrize("stop", STOPS)
+def test_playing_stops_at(stop: str, visit: Opener, write: Writer) -> None:
+    page = held(visit(write(stepper().html), quiet=False))  # no pointer of this id is down, which an event that nobody's hand makes is told
+    page.get_by_role("button", name="Play margin").click()
+    page.clock.run_for(100)
+    expect(page.locator("output")).to_have_text("0.5")
+    STOPS[stop](page)
+    expect(page.get_by_role("button", name="Play margin")).to_be_visible()
+    page.clock.run_for(1000)
+    expect(page.locator("output")).to_have_text("-2.0" if stop in ("a key", "a link") else "0.5")
+    assert page.evaluate("location.hash").startswith(f"{root(page, stepper())}.margin=")
+
+
+def test_what_plays_is_read_out_once_at_its_end(visit: Opener, write: Writer) -> None:
+    page = held(visit(write(stepper().html)))
+    page.evaluate("""() => {
+        window.said = [];
+        const line = document.querySelector('.lossbook-sentence > span');
+        new MutationObserver(() => window.said.push([line.getAttribute('aria-live'), line.textContent])).observe(line, {childList: true});
+    }""")
+    page.get_by_role("button", name="Play margin").click()
+    page.clock.run_for(2000)
+    page.wait_for_function("window.said.some(([live]) => live === 'polite')")
+    said = page.evaluate("window.said")
+    assert [text for live, text in said if live == "polite"] == [said[-1][1]]
+    assert said[-1][1].startswith("The hinge loss at 3.")
+    assert len(said) > 5
+
+
+def test_a_long_slider_plays_for_six_seconds(visit: Opener, write: Writer) -> None:
+    explorer = explore(lambda many: plots.subplots()[0], many=(0, 100), alt="Empty axes.")
+    page = held(visit(write(explorer.html)))
+    page.get_by_label("many", exact=True).fill("0")
+    page.get_by_role("button", name="Play many").click()
+    page.clock.run_for(5000)
+    expect(page.get_by_role("button", name="Pause many")).to_be_visible()
+    page.clock.run_for(1000)
+    expect(page.locator("output")).to_have_text("100")
+
+
+def test_who_wants_no_motion_gets_no_button_and_nothing_else_moves(visit: Opener, write: Writer) -> None:
+    page = visit(write(stepper().html)).page
+    page.get_by_role("button", name="Play margin").click()
+    boxes = "all => all.map(one => { const box = one.getBoundingClientRect(); return [box.top, box.bottom]; })"
+    before = page.eval_on_selector_all(".lossbook-explorer, .lossbook-control", boxes)
+    page.emulate_media(reduced_motion="reduce")
+    expect(page.locator(".lossbook-play")).to_be_hidden()
+    expect(page.locator(".lossbook-play")).to_have_attribute("aria-label", "Play margin")
+    assert page.eval_on_selector_all(".lossbook-explorer, .lossbook-control", boxes) == before
+    page.reload()
+    expect(page.locator(".lossbook-play")).to_have_count(0)
+
+
+def test_three_settings_need_no_button(visit: Opener, write: Writer) -> None:
+    few = explore(lambda few: plots.subplots()[0], few=(0, 2), alt="Empty axes.")
+    page = visit(write(few.html, stepper().html)).page
+    expect(page.get_by_role("button")).to_have_count(1)
 
 
 def test_radios_choose(visit: Opener, write: Writer) -> None:
@@ -325,7 +427,7 @@ def test_a_phone_sees_text_and_no_sideways_scroll(visit: Opener, write: Writer) 
     page = visit(write(stepper().html, plane().html, plots.to_html(plots.subplots(1, 2)[0], alt="Two.").html), width=375, touch=True).page
     assert smallest_text(page) >= 10
     assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") == 0
-    heights = page.eval_on_selector_all("input[type=range], select, .lossbook-checkbox > label", "all => all.map(e => e.offsetHeight)")
+    heights = page.eval_on_selector_all("input[type=range], select, button, .lossbook-checkbox > label", "all => all.map(e => e.offsetHeight)")
     assert min(heights) >= 44
 
 
@@ -346,7 +448,7 @@ def test_without_scripts_the_first_frame_and_its_sentence_stand(visit: Opener, w
     expect(sentence(page, stepper())).to_have_text("The hinge loss at -0.5.")
     expect(page.locator("noscript p")).to_be_visible()
     expect(page.get_by_label("margin", exact=True)).to_be_disabled()
-    expect(page.locator(".lossbook-handle")).to_have_count(0)
+    expect(page.locator(".lossbook-handle, .lossbook-play")).to_have_count(0)
 
 
 def test_print_is_light(visit: Opener, write: Writer) -> None:
@@ -354,6 +456,7 @@ def test_print_is_light(visit: Opener, write: Writer) -> None:
     page.emulate_media(media="print", color_scheme="dark")
     assert luminance(page.eval_on_selector("svg text", "text => getComputedStyle(text).fill")) < 0.5
     expect(page.locator(".lossbook-handle")).to_be_hidden()
+    expect(page.locator(".lossbook-play")).to_be_hidden()
 
 
 def test_hostile_texts_stay_texts(visit: Opener, write: Writer) -> None:

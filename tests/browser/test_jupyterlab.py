@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.browser.conftest import new_context
 from tests.patience import PATIENCE, wait_until
 
 ROOT = Path(__file__).parent.parent.parent
 CHAPTER = "chapters/principles/the-cliff.md"
+LEFTMOST = "-1.0"  # the first setting of the margin, in the chapter's first figure
 TOKEN = "the-loss-book"
 # JupyterLab keeps only the cells near the screen in the page, so what was run is read off its model.
 PANEL = "Array.from(window.jupyterapp.shell.widgets('main')).find(one => one.sessionContext && one.content && one.content.model)"
@@ -112,7 +113,7 @@ def test_a_chapter_opens_as_a_notebook_runs_and_its_figures_are_live(browser: Br
     slider = page.locator(".jp-NotebookPanel .widget-slider [role=slider], .jp-NotebookPanel .widget-slider .noUi-handle").first
     slider.scroll_into_view_if_needed()
     figure = page.locator(".jp-OutputArea-output:has(.widget-slider)").first
-    drawing = figure.locator(".widget-html-content", has=page.locator("svg")).first
+    drawing = figure.locator(".lossbook-figure").first
     before = drawing.inner_text()
 
     def moves() -> bool:
@@ -121,4 +122,25 @@ def test_a_chapter_opens_as_a_notebook_runs_and_its_figures_are_live(browser: Br
         return drawing.inner_text() != before
 
     wait_until(moves, lambda: f"the figure still says {before!r}")
+    drag_it(page, figure)
     context.close()
+
+
+def drag_it(page: Page, figure: Locator) -> None:
+    """By the mouse, to the left as far as the figure goes: the control follows, and the kernel draws the sentence of the first setting."""
+    drawing, readout = figure.locator(".lossbook-figure").first, figure.locator(".widget-readout").first
+    said = {drawing.inner_text()}
+
+    def pulled() -> bool:
+        """Anew each time: the first settings between which a drag can choose may not be drawn yet."""
+        box = figure.locator(".lossbook-handle").first.bounding_box()
+        assert box, "the figure should have a handle"
+        page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        page.mouse.down()
+        page.mouse.move(box["x"] - 2000, box["y"], steps=4)
+        page.mouse.up()
+        said.add(drawing.inner_text())
+        return readout.inner_text().replace("\u2212", "-").startswith(LEFTMOST) and len(said) > 1
+
+    wait_until(pulled, lambda: f"the control still says {readout.inner_text()!r}, the figure {said}")
+    expect(drawing).to_contain_text(f"At margin {LEFTMOST} the 0-1 loss")
