@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,18 @@ class Runs:
     rows: list[dict[str, Any]]
     about: dict[str, Any]
 
+    @cached_property
+    def by_arm(self) -> dict[str, list[dict[str, Any]]]:
+        """The rows of each arm: a figure of a hundred frames asks for them thousands of times."""
+        arms: dict[str, list[dict[str, Any]]] = {}
+        for row in self.rows:
+            arms.setdefault(row["arm"], []).append(row)
+        return arms
+
     def where(self, **settings: Any) -> Runs:
         """The rows with these settings; there is one at least."""
-        rows = [row for row in self.rows if all(row[name] == value for name, value in settings.items())]
+        among = self.by_arm.get(settings["arm"], []) if "arm" in settings else self.rows
+        rows = [row for row in among if all(row[name] == value for name, value in settings.items())]
         if not rows:
             raise ValueError(f"`settings` should be those of some run; found {settings}.")
         return Runs(rows, self.about)
