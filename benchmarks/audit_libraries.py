@@ -1,10 +1,13 @@
 """Audit losses of other libraries at their released versions, run every reproduction, and write what failed as data for the page "audit".
 
 Each finding becomes five lines: the set-up below, and the example of the report. They are run in an empty namespace, and what the last expression
-evaluates to is written down with the versions and the date. Libraries that are not installed are left out and named. Packages whose own
+evaluates to is written down with the versions and the date. Libraries that are not installed are named. Packages whose own
 `__init__` needs torchvision are entered by the door of their `losses` folder, which does not.
 
-python benchmarks/audit_libraries.py [--write chapters/workshop/audited.json] [--only monai]
+Losses of JAX and numpy come over a bridge (`bridges.py`), and their rows are code of their own language. What the file says of libraries that are
+not audited this time stays.
+
+python -m benchmarks.audit_libraries [--write chapters/workshop/audited.json] [--only monai]
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ import re
 import sys
 import types
 import warnings
+from collections import Counter
 from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,6 +29,7 @@ from typing import Any, NamedTuple
 import torch
 
 import lossbook
+from benchmarks import bridges
 
 SIDE_DOORS = ("segmentation_models_pytorch", "timm")  # their `losses` need no torchvision, their `__init__` does
 
@@ -38,9 +43,30 @@ class Entry(NamedTuple):
     kind: str = "binary"
     shape: tuple[int, ...] | None = None
     targets: str | None = None
+    language: str = "torch"
+
+
+def optax(name: str, call: str = "", kind: str = "binary", targets: str | None = None, shape: tuple[int, ...] | None = None) -> Entry:
+    """A loss of optax; `call`, where the bench's arguments are not its own, is what comes after `loss = `.
+
+    The shapes are those for which the bench doesn't look for the best scores, which takes thousands of calls of JAX.
+    """
+    function = name.partition("(")[0]
+    imports = "import jax\n" * ("jax." in call) + "import jax.numpy as jnp\n"
+    setup = f"{imports}from optax.losses import {function}\nloss = {call or function}"
+    return Entry("optax", name, setup, kind, shape or ((5, 4) if kind == M else (5, 1)), targets, "jax")
+
+
+def sklearn(name: str, call: str, kind: str = "binary", imports: str = "") -> Entry:
+    """A metric of scikit-learn."""
+    function = name.partition(" ")[0]
+    setup = f"import numpy as np\n{imports}from sklearn.metrics import {function}\nloss = lambda s, y: {call}"
+    return Entry("scikit_learn", name, setup, kind, (5, 4) if kind == M else (5, 1), "labels", "numpy")
 
 
 M, IMAGE = "multiclass", (2, 1, 4, 4)
+LAST = "lambda s, y: {}(jnp.moveaxis(s, 1, -1), jnp.moveaxis(y, 1, -1))"  # JAX has the classes on the last axis
+EXPIT, SOFTMAX = (f"from scipy.special import {name}\n" for name in ("expit", "softmax"))
 F = "import torch.nn.functional as F\nloss = "
 CATALOGUE = [
     Entry("torch", "soft_margin_loss", F + "F.soft_margin_loss", targets="signs"),
@@ -238,7 +264,38 @@ CATALOGUE = [
     Entry("dlordinal", "SORDLoss", "from dlordinal.losses import TriangularCrossEntropyLoss\nloss = TriangularCrossEntropyLoss(num_classes=3)", M),
     Entry("entmax", "entmax15_loss", "from entmax import entmax15_loss\nloss = lambda s, y: entmax15_loss(s, y).mean()", M),
     Entry("entmax", "sparsemax_loss", "from entmax import sparsemax_loss\nloss = lambda s, y: sparsemax_loss(s, y).mean()", M),
+    optax("sigmoid_binary_cross_entropy"),
+    optax("sigmoid_focal_loss"),
+    optax("sigmoid_focal_loss(gamma=0.5)", "lambda s, y: sigmoid_focal_loss(s, y, gamma=0.5)"),
+    optax("squared_error", "lambda s, y: squared_error(jax.nn.sigmoid(s), y)"),
+    optax("hinge_loss", targets="signs"),
+    optax("perceptron_loss", targets="signs"),
+    optax("sparsemax_loss", targets="labels"),
+    optax("softmax_cross_entropy", kind=M, targets="one_hot"),
+    optax("safe_softmax_cross_entropy", kind=M, targets="one_hot"),
+    optax("poly_loss_cross_entropy", kind=M, targets="one_hot"),
+    optax("kl_divergence", "lambda s, y: kl_divergence(jax.nn.log_softmax(s), y)", M, "one_hot"),
+    optax("kl_divergence_with_log_targets", "lambda s, y: kl_divergence_with_log_targets(jax.nn.log_softmax(s), jnp.log(y))", M, "one_hot"),
+    optax("generalized_kl_divergence", "lambda s, y: generalized_kl_divergence(jax.nn.log_softmax(s), y)", M, "one_hot"),
+    optax("make_fenchel_young_loss", "make_fenchel_young_loss(jax.nn.logsumexp)", M, "one_hot"),
+    optax("softmax_cross_entropy_with_integer_labels", kind=M),
+    optax("multiclass_hinge_loss", kind=M),
+    optax("multiclass_perceptron_loss", kind=M),
+    optax("multiclass_sparsemax_loss", kind=M),
+    optax("binary_dice_loss", "lambda s, y: binary_dice_loss(s[:, 0, :, :, None], y[:, 0, :, :, None])", shape=IMAGE),
+    optax("dice_loss", LAST.format("dice_loss"), M, "one_hot", shape=(2, 3, 2, 2)),
+    optax("multiclass_generalized_dice_loss", LAST.format("multiclass_generalized_dice_loss"), M, "one_hot", shape=(2, 3, 2, 2)),
+    sklearn("log_loss (binary)", "log_loss(y[:, 0], expit(s[:, 0]), labels=[0, 1])", imports=EXPIT),
+    sklearn("log_loss (multiclass)", "log_loss(y, softmax(s, 1), labels=range(4))", M, SOFTMAX),
+    sklearn("brier_score_loss (binary)", "brier_score_loss(y[:, 0], expit(s[:, 0]))", imports=EXPIT),
+    sklearn("brier_score_loss (multiclass)", "brier_score_loss(y, softmax(s, 1), labels=range(4))", M, SOFTMAX),
+    sklearn("hinge_loss (binary)", "hinge_loss(y[:, 0], s[:, 0])"),
+    sklearn("hinge_loss (multiclass)", "hinge_loss(y, s, labels=range(4))", M),
+    sklearn("zero_one_loss (binary)", "zero_one_loss(y[:, 0], s[:, 0] > 0)"),
+    sklearn("zero_one_loss (multiclass)", "zero_one_loss(y, s.argmax(1))", M),
 ]
+
+BRIDGES = {"jax": ("jnp", bridges.from_jax), "numpy": ("np", bridges.from_numpy)}  # what it calls its arrays' module, and the way to it
 
 
 class Note(NamedTuple):
@@ -252,6 +309,8 @@ class Note(NamedTuple):
     thread: str = ""
 
 
+OPTAX = "https://github.com/google-deepmind/optax/"
+SKLEARN = "https://github.com/scikit-learn/scikit-learn/"
 PYTORCH = "https://github.com/pytorch/pytorch/issues/"
 NOTES = [
     Note(
@@ -427,6 +486,98 @@ NOTES = [
         "Labels of shape [5, 1] are taken for one-hot rows, whose largest entry is always the first: every label is read as class 0.",
         "",
     ),
+    Note(
+        "optax",
+        "hinge_loss",
+        "broadcasting",
+        "defect",
+        "An axis too many on the targets makes 25 losses of five scores. `perceptron_loss` and `squared_error` beside it refuse.",
+        OPTAX + "pull/409",
+    ),
+    Note(
+        "optax",
+        "sigmoid_focal_loss",
+        "broadcasting",
+        "defect",
+        "Here too, where the documentation promises losses of the logits' shape.",
+        OPTAX + "issues/1408",
+    ),
+    Note(
+        "optax",
+        "sigmoid_binary_cross_entropy",
+        "broadcasting",
+        "convention",
+        "The same again, but its documentation warns of shapes that are stretched.",
+        OPTAX + "issues/1408",
+    ),
+    Note(
+        "optax",
+        "multiclass_hinge_loss",
+        "broadcasting",
+        "defect",
+        "Labels of shape [5, 1] become one-hot with an axis too many, and each row is charged for the labels of all.",
+    ),
+    Note(
+        "optax",
+        "softmax_cross_entropy_with_integer_labels",
+        "labels_too_large",
+        "convention",
+        "Code that JAX compiles can't raise on what an array holds: a label beyond the classes costs NaN.",
+        OPTAX + "issues/1185",
+    ),
+    Note(
+        "optax",
+        "softmax_cross_entropy_with_integer_labels",
+        "labels_negative",
+        "convention",
+        "The documentation asks for labels from 0 on. A label of -1, by which others mark what is to be ignored, counts from the end.",
+        OPTAX + "issues/1185",
+    ),
+    Note(
+        "optax",
+        "multiclass_hinge_loss",
+        "labels_too_large",
+        "convention",
+        "A label beyond the classes is read as 'none of them', and costs a number that looks like any other.",
+    ),
+    Note(
+        "optax",
+        "multiclass_sparsemax_loss",
+        "labels_too_large",
+        "convention",
+        "An index that is out of range is clamped, as JAX does it: a label beyond the classes is the last class.",
+    ),
+    Note(
+        "optax",
+        "kl_divergence_with_log_targets",
+        "finite_float32",
+        "convention",
+        "A class of probability 0 has the logarithm -inf, and 0 times infinity is NaN."
+        " `kl_divergence`, which takes the probabilities, allows for zeros.",
+    ),
+    Note(
+        "optax",
+        "multiclass_generalized_dice_loss",
+        "finite_float16",
+        "defect",
+        "The weight of a class that is absent is 1 / 1e-7, which half precision can't hold."
+        " In single precision it leaves the other classes no weight.",
+    ),
+    Note(
+        "scikit_learn",
+        "hinge_loss (binary)",
+        "denominator",
+        "convention",
+        "The documentation asks for both labels. A batch with one of them, as here each example alone, is read as all negative, without an error.",
+    ),
+    Note(
+        "scikit_learn",
+        "log_loss (multiclass)",
+        "precise",
+        "convention",
+        "As documented, probabilities are clipped at the rounding of their dtype: no example costs more than 16 in float32, or 36 in float64.",
+        SKLEARN + "pull/24354",
+    ),
 ]
 
 
@@ -438,6 +589,22 @@ def open_side_doors() -> None:
             package = types.ModuleType(name)
             package.__path__ = list(spec.submodule_search_locations)
             sys.modules[name] = package
+
+
+def native(language: str, finding: lossbook.auditor.Finding) -> str:
+    """The example in the loss's own language, in JAX's default precision; of shapes that were stretched, the shape tells."""
+    if language == "torch":
+        return finding.example
+    short, _ = BRIDGES[language]
+    code = finding.example.replace(".double()", ".astype(float)")
+    if language == "numpy":  # whose floats are float64 where nothing is said
+        code = re.sub(r"torch\.tensor\((\[.*\..*\])\)", r"torch.tensor(\1, dtype=torch.float32)", code)
+    code = code.replace("torch.tensor(", f"{short}.array(").replace(", dtype=torch.float64", "").replace("torch.", f"{short}.")
+    if "grad" in code or "torch" in code:
+        raise ValueError(f"an example that only torch can run: {code}")
+    if finding.name == "broadcasting":
+        return f"{code}.shape"
+    return f"{code}.round(3)" if language == "jax" else code  # later digits of float32 are those of the machine
 
 
 def evaluated(code: str) -> str:
@@ -457,7 +624,7 @@ def evaluated(code: str) -> str:
 def rows(reports: dict[tuple[str, str], lossbook.auditor.Report], today: str) -> list[dict[str, str]]:
     """One a note: the code, what it prints now, and the version. A note whose finding has gone is said aloud and left out."""
     found = []
-    setups = {(entry.library, entry.name): entry.setup for entry in CATALOGUE}
+    entries = {(entry.library, entry.name): entry for entry in CATALOGUE}
     for note in NOTES:
         report = reports.get((note.library, note.name))
         if report is None:
@@ -466,7 +633,8 @@ def rows(reports: dict[tuple[str, str], lossbook.auditor.Report], today: str) ->
         if finding.passed is not False:
             print(f"!! {note.library} {note.name}: {note.finding} is {finding.verdict} now")
             continue
-        code = f"{setups[note.library, note.name]}\n{finding.example}"
+        entry = entries[note.library, note.name]
+        code = f"{entry.setup}\n{native(entry.language, finding)}"
         version = metadata.version(note.library)
         key = "-".join(re.findall("[a-z0-9.]+", f"audited {note.library} {note.name} {note.finding}".lower()))
         about = {"library": note.library, "version": version, "loss": note.name, "kind": note.kind, "words": note.words, "thread": note.thread}
@@ -496,22 +664,48 @@ def main() -> None:
             continue
         names: dict[str, Any] = {}
         exec(entry.setup, names)
-        report = lossbook.audit(names["loss"], kind=entry.kind, shape=entry.shape, targets=entry.targets, name=entry.name)
+        loss = names["loss"] if entry.language == "torch" else BRIDGES[entry.language][1](names["loss"])
+        report = lossbook.audit(loss, kind=entry.kind, shape=entry.shape, targets=entry.targets, name=entry.name)
         reports[entry.library, entry.name] = report
         print(f"{entry.library} {report.summary}", flush=True)
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
-    versions = {library: metadata.version(library) for library in dict.fromkeys(library for library, _ in reports)}
-    missing = sorted({entry.library for entry in CATALOGUE} - set(versions))
-    clean = [f"{library} {name}" for (library, name), report in reports.items() if report.passed]
-    data = {"date": today, "versions": versions, "audited": len(reports), "clean": clean, "rows": rows(reports, today)}
+    data = recorded(reports, today)
+    missing = sorted({entry.library for entry in CATALOGUE} - set(data["versions"]))
     print(
-        f"{len(reports)} losses of {len(versions)} libraries, {len(clean)} without a failed check, {len(data['rows'])} rows; not installed: {missing}"
+        f"{len(reports)} losses of {len(data['versions'])} libraries, {len(data['clean'])} without a failed check, {len(data['rows'])} rows;"
+        f" not installed: {missing}"
     )
     for row in data["rows"]:
         print(f"{row['library']} {row['version']} {row['loss']}: {row['finding']} -> {row['printed'][:110]}")
     if arguments.write:
-        arguments.write.parent.mkdir(exist_ok=True)
-        arguments.write.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+        before = json.loads(arguments.write.read_text(encoding="utf-8")) if arguments.write.exists() else None
+        arguments.write.write_text(json.dumps(merged(before, data) if before else data, indent=1) + "\n", encoding="utf-8")
+
+
+def recorded(reports: dict[tuple[str, str], lossbook.auditor.Report], today: str) -> dict[str, Any]:
+    """What the file says: the day, versions and numbers of losses by library, the losses without a failed check, and the rows."""
+    audited = Counter(library for library, _ in reports)
+    versions = {library: metadata.version(library) for library in audited}
+    clean = [f"{library} {name}" for (library, name), report in reports.items() if report.passed]
+    return {"date": today, "versions": versions, "audited": dict(audited), "clean": clean, "rows": rows(reports, today)}
+
+
+def merged(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
+    """What is known now, and what the file said before of the libraries that were not audited this time."""
+    kept = [library for library in before["versions"] if library not in now["versions"]]
+    old = {
+        "versions": {library: before["versions"][library] for library in kept},
+        "audited": {library: before["audited"][library] for library in kept},
+        "clean": [name for name in before["clean"] if name.partition(" ")[0] in kept],
+        "rows": [row for row in before["rows"] if row["library"] in kept],
+    }
+    return {
+        "date": now["date"],
+        "versions": {**old["versions"], **now["versions"]},
+        "audited": {**old["audited"], **now["audited"]},
+        "clean": [*old["clean"], *now["clean"]],
+        "rows": [*old["rows"], *now["rows"]],
+    }
 
 
 if __name__ == "__main__":

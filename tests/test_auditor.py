@@ -494,7 +494,8 @@ def test_torchvisions_formula_depends_on_the_unit_and_ours_does_not() -> None:
 # --- what the page says of released libraries ------------------------------------------------------------------------------------------------
 
 AUDITED = json.loads((Path(__file__).parent.parent / "chapters/workshop/audited.json").read_text(encoding="utf-8"))
-HERE = [row for row in AUDITED["rows"] if row["library"] in ("torch", "torchmetrics")]  # they are in the lock, and need no import by a side door
+LOCKED = ("torch", "torchmetrics", "optax", "scikit_learn")  # they are in the lock, and need no import by a side door
+HERE = [row for row in AUDITED["rows"] if row["library"] in LOCKED]
 
 
 @pytest.mark.parametrize("row", HERE, ids=[f"{row['library']}-{row['loss']}-{row['finding']}" for row in HERE])
@@ -511,7 +512,8 @@ def test_the_page_names_every_kind_and_enough_rows() -> None:
     assert {row["kind"] for row in AUDITED["rows"]} == {"defect", "convention"}
     assert sum(row["kind"] == "defect" for row in AUDITED["rows"]) >= 8
     assert all(row["version"] == AUDITED["versions"][row["library"]] and row["printed"] for row in AUDITED["rows"])
-    assert len(HERE) >= 5
+    assert {row["library"] for row in HERE} == set(LOCKED)
+    assert AUDITED["audited"].keys() == AUDITED["versions"].keys()
 
 
 # --- facts -----------------------------------------------------------------------------------------------------------------------------------
@@ -611,6 +613,19 @@ def test_the_threshold_of_a_weighted_loss_is_named() -> None:
     """alpha = 1/4 on label 1 and 3/4 on label 0: the best score turns at P(label 1) = 3/4."""
     weighted = lossbook.audit(lambda s, y: (binary_cross_entropy(s, y, reduction="none") * torch.where(y == 1, 0.25, 0.75)).mean(), kind="binary")
     assert "it turns near 0.775" in weighted["calibrated"].detail  # the first of the 37 probabilities above 3/4
+
+
+def test_a_value_without_a_graph_has_no_gradient_to_be_wrong() -> None:
+    """`backward` raises on it, which is loud."""
+    report = lossbook.audit(lambda s, y: binary_cross_entropy(s.detach(), y), **BINARY)
+    assert report.passed
+    assert report["gradient"].verdict == report["pulls"].verdict == "not supported"
+
+
+def test_a_shape_of_one_axis_can_be_named() -> None:
+    assert lossbook.audit(binary_cross_entropy, kind="binary", shape=(4,)).passed
+    with pytest.raises(ValueError, match="two classes"):
+        lossbook.audit(F.cross_entropy, kind="multiclass", shape=(4, 1))
 
 
 def test_a_detached_part_is_a_fact_and_not_a_defect() -> None:

@@ -149,7 +149,7 @@ def _fitting(kind: str, shape: Any) -> tuple[int, ...]:
     except TypeError:
         wrong_type("shape", "be a sequence of integers", repr(shape))
     fits = len(sizes) >= AXES[kind] and min(sizes) >= 1 and sizes[0] >= 2
-    fits &= {"margin": len(sizes) == 1, "binary": True, "multiclass": fits and sizes[1] >= 2, "boxes": sizes[1:] == (4,)}[kind]
+    fits &= {"margin": len(sizes) == 1, "binary": True, "multiclass": sizes[1:2] >= (2,), "boxes": sizes[1:] == (4,)}[kind]
     if not fits:
         wrong_value("shape", f"be like {SHAPES[kind]}, with two examples or more{' and two classes' * (kind == 'multiclass')}", sizes)
     return sizes

@@ -128,6 +128,12 @@ class Bench:
         near, far = ((self.total(Case(case.logits + step * way, case.targets)).detach() - here) / step for step in (1e-10, 1e-4))
         return bool((near - far).abs() > 0.01 * torch.maximum(far.abs(), 1e-3 * here.abs()) + 1e-4 * here.abs())
 
+    @cached_property
+    def has_graph(self) -> bool:
+        """The value hangs on a graph; where it does not, `backward` raises, and no gradient is there to be asked about."""
+        case = self.draw()
+        return self.value(case._replace(logits=case.logits.requires_grad_())).requires_grad
+
     @property
     def rounding(self) -> float:
         """How far two numbers that should be equal may lie apart, relative to the larger of the number and 1."""

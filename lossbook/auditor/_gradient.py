@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from lossbook.auditor._bench import Bench, Case, call, same, shows, written
-from lossbook.auditor._finding import Finding
+from lossbook.auditor._finding import Finding, not_supported
 
 FINE, BLUNT = (1e-5, 1e-5), (1e-2, 2e-2)  # step of the differences, and tolerance relative to the largest slope: in float64, in float32
 
@@ -29,6 +29,9 @@ class _HeldConstant(TorchFunctionMode):
 
 def gradient(bench: Bench) -> Iterator[Finding]:
     """Central differences on random cases. Where one-sided differences disagree there is a kink, which has no derivative."""
+    if not bench.has_graph:
+        yield not_supported("gradient", "the value hangs on no graph, so that `backward` raises")
+        return
     step, tolerance = BLUNT if bench.is_blunt else FINE
     worst, example, words = 0.0, "", ""
     for salt in range(3):

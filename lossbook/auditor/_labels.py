@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lossbook.auditor._batches import take
 from lossbook.auditor._bench import Bench, Case, LossRaised, call, shows
-from lossbook.auditor._finding import Finding
+from lossbook.auditor._finding import Finding, not_supported
 
 
 def bad_labels(bench: Bench) -> Iterator[Finding]:
@@ -131,10 +131,15 @@ def pulls(bench: Bench) -> Iterator[Finding]:
     wrong, right = (
         bench.single(sure if bench.kind == "multiclass" else sure[0], label) for label in ((1, 0) if bench.kind == "multiclass" else (0, 1))
     )
-    strength = float(bench.slope(wrong)[1].abs().sum())
-    example = shows(wrong, f"{call(wrong)}.sum().backward()", "logits.grad", gradient=True) if not strength > 1e-6 else ""  # NaN pulls nowhere
-    yield Finding(
-        "pulls", not example, strength, f"{strength:.3g} is the gradient, in all, of one example that is wrong at a logit of 100", "fact", example
-    )
+    yield _pull(bench, wrong)
     left = float(bench.total(right).detach())
     yield Finding("free_when_right", abs(left) < 1e-6, left, f"{left:.3g} is what one example costs that is right at a logit of 100", "fact")
+
+
+def _pull(bench: Bench, wrong: Case) -> Finding:
+    if not bench.has_graph:
+        return not_supported("pulls", "the value hangs on no graph, so that `backward` raises")
+    strength = float(bench.slope(wrong)[1].abs().sum())
+    example = shows(wrong, f"{call(wrong)}.sum().backward()", "logits.grad", gradient=True) if not strength > 1e-6 else ""  # NaN pulls nowhere
+    detail = f"{strength:.3g} is the gradient, in all, of one example that is wrong at a logit of 100"
+    return Finding("pulls", not example, strength, detail, "fact", example)
