@@ -491,7 +491,7 @@ NOTES = [
         "hinge_loss",
         "broadcasting",
         "defect",
-        "An axis too many on the targets makes 25 losses of five scores. `perceptron_loss` and `squared_error` beside it refuse.",
+        "An axis too many on the targets makes 25 losses of five scores. Its neighbours perceptron_loss and squared_error refuse.",
         OPTAX + "pull/409",
     ),
     Note(
@@ -499,7 +499,7 @@ NOTES = [
         "sigmoid_focal_loss",
         "broadcasting",
         "defect",
-        "Here too, where the documentation promises losses of the logits' shape.",
+        "An axis too many on the targets makes 25 losses of five scores, where the documentation promises losses of the logits' shape.",
         OPTAX + "issues/1408",
     ),
     Note(
@@ -507,7 +507,7 @@ NOTES = [
         "sigmoid_binary_cross_entropy",
         "broadcasting",
         "convention",
-        "The same again, but its documentation warns of shapes that are stretched.",
+        "An axis too many on the labels makes 25 losses of five scores. Its documentation warns of it.",
         OPTAX + "issues/1408",
     ),
     Note(
@@ -553,7 +553,7 @@ NOTES = [
         "finite_float32",
         "convention",
         "A class of probability 0 has the logarithm -inf, and 0 times infinity is NaN."
-        " `kl_divergence`, which takes the probabilities, allows for zeros.",
+        " kl_divergence, which takes the probabilities, allows for zeros.",
     ),
     Note(
         "optax",
@@ -575,7 +575,7 @@ NOTES = [
         "log_loss (multiclass)",
         "precise",
         "convention",
-        "As documented, probabilities are clipped at the rounding of their dtype: no example costs more than 16 in float32, or 36 in float64.",
+        "As documented, probabilities are clipped at the rounding of their dtype: no example costs more than 15.95 in float32, or 36.05 in float64.",
         SKLEARN + "pull/24354",
     ),
 ]
