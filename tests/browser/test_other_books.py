@@ -20,11 +20,7 @@ PAGE = "chapters/workshop/figures.md"
 TEXT = (ROOT / PAGE).read_text(encoding="utf-8")
 BLOCKS = dict(re.findall(r"```\{code-block\} \w+\n:caption: (\S+)\n(.*?)```", TEXT, re.S))
 (CELL,) = (code for _, code in cells(PAGE) if "def power" in code)
-HEADER = (
-    "---\njupytext: {text_representation: {extension: .md, format_name: myst}}\n"
-    "kernelspec: {display_name: Python 3, language: python, name: python3}\n---\n\n"
-)
-MARKDOWN = f"{HEADER}# A page\n\n```{{code-cell}} ipython3\n{CELL.strip()}\n```\n"
+MARKDOWN = f"{BLOCKS['power.md']}\n```{{code-cell}} ipython3\n{CELL.strip()}\n```\n"
 
 pytestmark = pytest.mark.thorough
 
