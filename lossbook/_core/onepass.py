@@ -16,7 +16,7 @@ from torch.autograd import forward_ad
 from lossbook._core.reduction import reduce
 
 WHOLE = 2**17  # up to so many elements pieces cost more calls than they save
-PIECE = 2**16
+PIECE = 2**16  # for each of the threads that torch uses: fewer leave some of them idle
 
 
 class OnePass(NamedTuple):
@@ -78,15 +78,16 @@ def _run(loss: OnePass, logits: Tensor, targets: Tensor, reduction: str) -> tupl
     if count <= WHOLE or logits.device.type != "cpu":
         losses, slope = loss.kernel(logits, targets, scale)
         return losses if reduction == "none" else losses.sum(), slope
+    piece = PIECE * torch.get_num_threads()
     slopes = logits.new_empty(logits.shape)
     losses = logits.new_empty(logits.shape if reduction == "none" else (0,))
-    sums = logits.new_empty(-(-count // PIECE))  # beforehand: a number kept from each piece would leave a hole that no later piece fits
-    pieces = [torch.split(tensor.view(-1), PIECE) for tensor in (logits.contiguous(), targets.contiguous(), slopes)]
+    sums = logits.new_empty(-(-count // piece))  # beforehand: a number kept from each piece would leave a hole that no later piece fits
+    pieces = [torch.split(tensor.view(-1), piece) for tensor in (logits.contiguous(), targets.contiguous(), slopes)]
     for index, (logit, target, slope) in enumerate(zip(*pieces, strict=True)):
         values, found = loss.kernel(logit, target, scale)
         slope.copy_(found)
         if reduction == "none":
-            losses.view(-1)[index * PIECE : index * PIECE + len(values)] = values
+            losses.view(-1)[index * piece : index * piece + len(values)] = values
         else:
             sums[index] = values.sum()
         del values, found  # or the next piece would need room beside them
