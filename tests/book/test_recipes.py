@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
+import lossbook
+
 PAGE = Path(__file__).parent.parent.parent / "chapters/workshop/recipes.md"
 CELL = re.compile(r"^```\{code-cell\} ipython3\n(?:---\n.*?---\n)?(.*?)^```$", flags=re.DOTALL | re.MULTILINE)
 RECIPES = CELL.findall(PAGE.read_text(encoding="utf-8"))
-FAMILIES = {"boxes", "crossentropy", "decisions", "explore", "fairness", "focal", "linear", "margins", "metrics", "multitask", "overlap", "panoptic"}
-FAMILIES |= {"privacy", "quantization", "reliability", "sets"}
+FAMILIES = set(lossbook.__all__) - {"__version__", "audit", "book"}
 
 
 def test_every_family_has_a_recipe() -> None:
