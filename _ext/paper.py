@@ -228,10 +228,12 @@ def print_book(source: Path, target: Path, chromium: str) -> None:
     """Print the assembled book twice: for the pages on which its chapters begin, and with their numbers in the contents."""
     from playwright.sync_api import sync_playwright
 
+    from tests.patience import PATIENCE
+
     with sync_playwright() as browsers:
-        browser = browsers.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        browser = browsers.chromium.launch(executable_path=chromium, args=["--no-sandbox"], timeout=1000 * PATIENCE)
         page = browser.new_page()
-        page.set_default_timeout(600_000)
+        page.set_default_timeout(1000 * PATIENCE)
         page.goto(source.as_uri())
         page.evaluate("window.MathJax?.startup?.promise")
         page.evaluate("document.fonts.ready")

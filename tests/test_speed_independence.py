@@ -17,7 +17,7 @@ from tests.patience import GUARD
 
 EXEMPT = {"tests/patience.py"}  # the guard itself
 SOURCES = sorted(path for folder in ("tests", "_ext", "lossbook/book/claims") for path in (ROOT / folder).rglob("*.py"))
-OPENERS = {"tests/browser/conftest.py", "tests/browser/shoot.py"}  # they set how long a page is waited for
+OPENERS = {"tests/browser/conftest.py", "tests/browser/shoot.py", "_ext/paper.py"}  # they set how long a page is waited for
 
 WAIT = re.compile(r"(\w+_)?(timeout|deadline)(_\w+)?", re.IGNORECASE)
 DURATION = re.compile(r"(\w*_)?(milli|micro|nano)?(seconds|elapsed|durations?|latency|latencies|took|clock|timings?)", re.IGNORECASE)
