@@ -153,8 +153,8 @@ def opposed(runs: Runs) -> Effect:
 FINDINGS = (
     Finding(
         "B85",
-        "With 40 tumours to learn from, neighbours estimate better than naive Bayes, each with the knob best for that on other halves: the squared error "
-        "is lower by {low:.4f} to {high:.4f}.",
+        "With 40 tumours to learn from, neighbours estimate better than naive Bayes, each with the knob best for that on other halves: the squared "
+        "error is lower by {low:.4f} to {high:.4f}.",
         "squared error of naive Bayes minus that of the neighbours",
         lambda runs: runs.difference("squared", BAYES, NEAR, comparisons=len(SIZES), case="tumours, 40"),
         above(0),
