@@ -236,7 +236,7 @@ FINDINGS = (
     ),
     Finding(
         "B133",
-        "A weight of the objects ranks in the end within one point of none.",
+        "The best of three weights ranks in the end within one point of none.",
         "average precision of the low start minus that of the weight, in points",
         lambda runs: behind(runs, "lost", "weight", comparisons=3),
         within(-1, 1),
@@ -259,7 +259,7 @@ FINDINGS = (
     ),
     Finding(
         "B136",
-        "With the weight taken out by its formula its probabilities are nearly as good: within 0.15 thousandths of a nat.",
+        "With the mildest weight taken out by its formula the probabilities are nearly as good: within 0.15 thousandths of a nat.",
         "log loss of the weight, taken out, minus that of the low start, in thousandths of a nat a window",
         lambda runs: behind(runs, "mapped", "weight"),
         within(-0.15, 0.15),

@@ -153,8 +153,8 @@ def opposed(runs: Runs) -> Effect:
 FINDINGS = (
     Finding(
         "B85",
-        "With 40 tumours to learn from, neighbours estimate better than naive Bayes, each with the knob that estimates best: the squared error is "
-        "lower by {low:.4f} to {high:.4f}.",
+        "With 40 tumours to learn from, neighbours estimate better than naive Bayes, each with the knob best for that on other halves: the squared "
+        "error is lower by {low:.4f} to {high:.4f}.",
         "squared error of naive Bayes minus that of the neighbours",
         lambda runs: runs.difference("squared", BAYES, NEAR, comparisons=len(SIZES), case="tumours, 40"),
         above(0),
@@ -176,7 +176,7 @@ FINDINGS = (
     ),
     Finding(
         "B88",
-        "Whether a cut of their own undoes it is not clear: neighbours that decide from the share of votes that is best in other halves make "
+        "Whether a number and a cut of their own undo it is not clear: neighbours with the pair that decides best in other halves make "
         "{low:.2f} to {high:.2f} mistakes in a hundred more than naive Bayes.",
         "mistakes of neighbours with another cut minus those of naive Bayes, in percent of the tumours",
         lambda runs: runs.difference("mistakes", "neighbours, another cut", BAYES, comparisons=len(SIZES), case="tumours, 40"),

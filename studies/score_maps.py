@@ -184,7 +184,7 @@ FINDINGS = (
     Finding(
         "B118",
         "Fitted to the scores of the messages that the machine learned from, Platt's sigmoid has a Brier score {mean:.4f} above "
-        "the one from 1400 others; from 300 others the difference is not clear.",
+        "the one from 1400 others, each at its own best C; from 300 others the difference is not clear.",
         "Brier score of Platt's sigmoid from scores seen minus that from 1400 held-out messages",
         lambda runs: runs.difference("brier", "Platt, scores seen", "Platt", held=1400),
         above(0),

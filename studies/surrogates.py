@@ -138,7 +138,7 @@ FINDINGS = (
     ),
     Finding(
         "B82",
-        "Trained on the hinge's support points alone, the logistic loss makes {mean:.1f} mistakes in a hundred more than trained on all, each time "
+        "Without what a hinge with the ridge 0.03 calls easy, the logistic loss makes {mean:.1f} mistakes in a hundred more than with all, each time "
         "at the best ridge.",
         "mistakes of the logistic loss from the support points minus those from all, in percent of the tumours held out",
         lambda runs: runs.difference("mistakes", "logistic, support", "logistic, all", easy=0.03, judged="mistakes"),

@@ -165,7 +165,7 @@ def shrunken_target(seed: int) -> Measurement:
     statement="Smoothing costs a little bias and often brings a significant reduction in variance; the model generalises better and is often better "
     "calibrated.",
     verdict="conditional",
-    corrected="Smoothing lowers the variance of a fit that is too sure, such as a line with next to no ridge on 40 examples, and calibrates it "
+    corrected="Smoothing lowers the variance of a fit that is too sure, such as a line with next to no ridge on 40 examples, and can calibrate it "
     "better; the error rate need not follow. A fit that is calibrated without it, such as the same line on 20 000, it makes too timid for good.",
     chapter="label-smoothing",
     references=("muller2019label", "guo2017calibration"),

@@ -257,9 +257,9 @@ def change(before: Tensor, after: Tensor) -> float:
 
 @claim(
     "C12",
-    statement="The hinge exerts no pressure from margin 1 on and spends its entire effort on the difficult examples.",
+    statement="The hinge exerts no pressure beyond margin 1 and spends its entire effort on the difficult examples.",
     verdict="holds",
-    corrected="The hinge exerts no pressure from margin 1 on and spends its entire effort on the difficult examples.",
+    corrected="The hinge exerts no pressure beyond margin 1 and spends its entire effort on the difficult examples.",
     chapter=CHAPTER,
     references=("cortes1995support",),
     quantity="relative change of the SVM when all points of margin above 1 are dropped",
