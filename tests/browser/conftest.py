@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Thread
 from typing import Any, NamedTuple, Protocol
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from tests import chromium
+from tests.book import site as book
+from tests.browser.host import server
 from tests.browser.shoot import choose_theme, watch
 from tests.patience import PATIENCE
 
@@ -69,6 +72,15 @@ class Opener(Protocol):
         touch: bool = False,
         quiet: bool = True,
     ) -> Visit: ...
+
+
+@pytest.fixture(scope="module")
+def host() -> Iterator[str]:
+    """The address of the served book."""
+    with server(book.SITE) as running:
+        Thread(target=running.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{running.server_port}"
+        running.shutdown()
 
 
 @pytest.fixture(scope="session")

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from threading import Thread
 
 import pytest
 
 from tests.book import site as book
-from tests.browser.host import server
 from tests.browser.webdriver import Driver, drive
 from tests.patience import wait_until
 
@@ -26,15 +24,6 @@ def driver(request: pytest.FixtureRequest) -> Iterator[Driver]:
     """One window for all tests of a browser."""
     with drive(request.param) as driver:
         yield driver
-
-
-@pytest.fixture(scope="module")
-def host() -> Iterator[str]:
-    """The address of the served book."""
-    with server(book.SITE) as running:
-        Thread(target=running.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{running.server_port}"
-        running.shutdown()
 
 
 @pytest.fixture(scope="module", params=["file", "http"])

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from threading import Thread
-
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.book import site as book
 from tests.browser.conftest import Opener, Visit, serious
-from tests.browser.host import server
 from tests.browser.shoot import settle
 
 pytestmark = [pytest.mark.site, pytest.mark.browser]
@@ -25,15 +21,6 @@ WIDER_THAN_THEMSELVES = "boxes => boxes.filter(box => box.scrollWidth > box.clie
 TOO_WIDE = """() => { const width = document.documentElement.clientWidth;
   return Array.from(document.querySelectorAll('body *')).filter(element => element.getBoundingClientRect().right > width + 1
     && getComputedStyle(element).position !== 'fixed' && element.checkVisibility()).slice(0, 5).map(element => element.outerHTML.slice(0, 200)); }"""
-
-
-@pytest.fixture(scope="module")
-def host() -> Iterator[str]:
-    """The address of the served book."""
-    with server(book.SITE) as running:
-        Thread(target=running.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{running.server_port}"
-        running.shutdown()
 
 
 def settled(visit: Visit) -> Page:
